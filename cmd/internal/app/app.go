@@ -1,0 +1,444 @@
+// Package app wires Onward: settings, pools, the inbox, the listeners, the workers. It is the only reader of the
+// environment, and what end-to-end tests start. It may import everything of ours.
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+
+	"onward/jobs"
+	"onward/jobs/provider"
+	"onward/jobs/provider/smtp"
+	"onward/jobs/provider/twilio"
+	"onward/jobs/recipienttime"
+	"onward/jobs/tracktoken"
+	"onward/jobs/worker"
+	"onward/migrations"
+	"onward/web/inbox"
+	"onward/web/metrics"
+)
+
+// Time-outs of a stop, each named in the error of the step that ran into it. Together they stay below the 30 s
+// that Kubernetes grants.
+const (
+	drainHTTP    = 8 * time.Second
+	drainInbox   = 5 * time.Second
+	softStopJobs = 10 * time.Second
+	hardStopJobs = 3 * time.Second
+)
+
+// Options are what New needs.
+type Options struct {
+	Config Config
+	Role   Role
+	Logger *slog.Logger // nil: as the settings say, to Stderr
+	Stderr io.Writer    // nil: os.Stderr
+	Clock  func() time.Time
+	// Version is shown by metrics, logs and the fleet's list.
+	Version string
+	// Queues limits which queues a worker works; nil: all.
+	Queues []string
+	// Concurrency is how many jobs of a queue run at once; 0: 50.
+	Concurrency int
+	// Moved is told of each change of a status that this process commits; may be nil.
+	Moved func(worker.Moved)
+	// Tune changes the worker's options before the start, for tests.
+	Tune func(*worker.Options)
+}
+
+// App is a running process.
+type App struct {
+	opts    Options
+	cfg     Config
+	logger  *slog.Logger
+	pool    *pgxpool.Pool // ours
+	queue   *pgxpool.Pool // River's own
+	river   *river.Client[pgx.Tx]
+	inbox   *inbox.Inbox
+	metrics *metrics.Metrics
+	waker   *waker
+	tokens  *tracktoken.Codec
+	public  *listener
+	private *listener
+	process *worker.Process
+
+	twilio *twilio.Client
+	stop   context.CancelFunc // ends the background loops
+	loops  loops
+}
+
+// New checks the settings and connects; nothing is served or worked before Start. Every problem with the settings
+// is in the error (a *ConfigError), a line each.
+func New(ctx context.Context, opts Options) (_ *App, err error) {
+	if opts.Clock == nil {
+		opts.Clock = time.Now
+	}
+	if opts.Stderr == nil {
+		opts.Stderr = os.Stderr
+	}
+	if opts.Concurrency == 0 {
+		opts.Concurrency = 50
+	}
+	if err := opts.Config.Validate(opts.Role); err != nil {
+		return nil, err
+	}
+	if err := knownQueues(opts.Queues); err != nil {
+		return nil, err
+	}
+	if opts.Logger == nil {
+		opts.Logger = NewLogger(opts.Config, opts.Stderr)
+	}
+	a := &App{opts: opts, cfg: opts.Config, logger: opts.Logger, metrics: metrics.New(opts.Version)}
+	defer func() {
+		if err != nil {
+			a.closePools()
+		}
+	}()
+	if err := a.openPools(ctx); err != nil {
+		return nil, err
+	}
+	if err := migrations.Check(ctx, a.pool, quietLogger()); err != nil {
+		return nil, err
+	}
+	if a.tokens, err = tracktoken.New(a.cfg.SecretKey.List()); err != nil {
+		return nil, &ConfigError{Problems: []string{"ONWARD_SECRET_KEY: " + err.Error()}}
+	}
+	a.waker = newWaker(a.pool, a.logger)
+	if err := a.buildRiver(); err != nil {
+		return nil, err
+	}
+	if opts.Role.serves() {
+		if err := a.buildPublic(); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.buildPrivate(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func knownQueues(queues []string) error {
+	for _, q := range queues {
+		if !slices.Contains(jobs.Queues(), q) {
+			return fmt.Errorf("no queue %q: there are %v", q, jobs.Queues())
+		}
+	}
+	return nil
+}
+
+// Pools are small: at the same rate a pool of 64 has three times the p99 of one of 8 to 16. River's is its own, so
+// that neither waits for the other.
+const (
+	poolSize      = 16
+	queuePoolSize = 8
+)
+
+func (a *App) openPools(ctx context.Context) (err error) {
+	if a.pool, err = Connect(ctx, a.cfg, poolSize); err != nil {
+		return err
+	}
+	c := a.cfg
+	if c.ListenDatabaseURL != "" {
+		// River listens, and that needs a session of its own: past the pooler.
+		c.DatabaseURL, c.ListenDatabaseURL = c.ListenDatabaseURL, ""
+	}
+	a.queue, err = Connect(ctx, c, queuePoolSize)
+	return err
+}
+
+// Connect opens a pool and waits for the database, briefly.
+func Connect(ctx context.Context, cfg Config, size int32) (*pgxpool.Pool, error) {
+	pc, err := pgxpool.ParseConfig(cfg.DatabaseURL)
+	if err != nil {
+		// pgx hides the password in its own text, but not in all.
+		return nil, &ConfigError{Problems: []string{"DATABASE_URL: not a PostgreSQL DSN"}}
+	}
+	pc.MaxConns = size
+	pc.ConnConfig.RuntimeParams["application_name"] = "onward"
+	if pc.ConnConfig.ConnectTimeout == 0 {
+		pc.ConnConfig.ConnectTimeout = 5 * time.Second
+	}
+	if cfg.ListenDatabaseURL != "" {
+		// DATABASE_URL is a pooler: it may hand each transaction to another session, where no prepared statement is.
+		pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		return nil, fmt.Errorf("open a pool: %w", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errors.New("time-out of connecting to the database"))
+	defer cancel()
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("the database of DATABASE_URL does not answer: %w", redact(err))
+	}
+	return pool, nil
+}
+
+// redact keeps the cause of a connection error without its DSN.
+func redact(err error) error {
+	var pe *pgx.ParseConfigError
+	if errors.As(err, &pe) {
+		return errors.New("the DSN can't be read")
+	}
+	return err
+}
+
+func (a *App) closePools() {
+	if a.twilio != nil {
+		a.twilio.Close()
+	}
+	if a.queue != nil {
+		a.queue.Close()
+	}
+	if a.pool != nil {
+		a.pool.Close()
+	}
+}
+
+// fetchCooldown is how soon after a fetch River looks for jobs again when it is told of new ones. Its default of
+// 100 ms is most of the latency of a webhook at idle; at 5 ms a busy queue costs up to 200 fetches a second, some
+// 1 % of a core.
+const fetchCooldown = 5 * time.Millisecond
+
+// Jobs that failed for good stay for as long as raw receipts do by default: River would delete them after 7 days.
+const keepDiscarded = 90 * 24 * time.Hour
+
+func (a *App) buildRiver() error {
+	cfg := &river.Config{
+		Logger:                      quietLogger(),
+		FetchCooldown:               fetchCooldown,
+		FetchPollInterval:           time.Second,
+		JobTimeout:                  time.Minute,
+		RescueStuckJobsAfter:        10 * time.Minute,
+		CancelledJobRetentionPeriod: keepDiscarded,
+		DiscardedJobRetentionPeriod: keepDiscarded,
+	}
+	if a.opts.Role.works() {
+		cfg.ID = clientID()
+		cfg.Logger = riverLogger(a.logger)
+		cfg.Workers = river.NewWorkers()
+		cfg.ErrorHandler = &errorHandler{logger: a.logger}
+		cfg.Queues = map[string]river.QueueConfig{}
+		queues := a.opts.Queues
+		if queues == nil {
+			queues = jobs.Queues()
+		}
+		for _, q := range queues {
+			cfg.Queues[q] = river.QueueConfig{MaxWorkers: a.opts.Concurrency}
+		}
+		cfg.PeriodicJobs = []*river.PeriodicJob{river.NewPeriodicJob(
+			river.PeriodicInterval(6*time.Hour),
+			func() (river.JobArgs, *river.InsertOpts) { return jobs.PartitionsArgs{}, nil },
+			&river.PeriodicJobOpts{RunOnStart: true},
+		)}
+		o, err := a.workerOptions()
+		if err != nil {
+			return err
+		}
+		if a.opts.Tune != nil {
+			a.opts.Tune(&o)
+		}
+		if err := worker.Register(cfg.Workers, o); err != nil {
+			return err
+		}
+		a.process = &worker.Process{
+			Pool: a.pool, Logger: a.logger, ClientID: cfg.ID, Version: a.opts.Version, Queues: queues,
+			Capacity: len(queues) * a.opts.Concurrency, Wake: a.waker.Wake,
+		}
+	}
+	client, err := river.NewClient(riverDriver(a.queue), cfg)
+	if err != nil {
+		return fmt.Errorf("configure River: %w", err)
+	}
+	a.river = client
+	return nil
+}
+
+func (a *App) workerOptions() (worker.Options, error) {
+	window, err := recipienttime.ParseWindow(a.cfg.QuietHours)
+	if err != nil {
+		return worker.Options{}, &ConfigError{Problems: []string{"ONWARD_QUIET_HOURS: " + err.Error()}}
+	}
+	o := worker.Options{
+		Pool: a.pool, Logger: a.logger, Clock: a.opts.Clock, PublicURL: a.cfg.PublicURL, Tokens: a.tokens,
+		QuietHours: window, UnknownSends: a.cfg.UnknownSends, RecurrenteLive: a.cfg.RecurrenteLive,
+		RetentionDays: a.cfg.RetentionDays, EmailFrom: a.cfg.EmailFrom, EmailPostalAddress: a.cfg.EmailPostalAddress,
+		Observer: worker.Observer{
+			Moved: func(m worker.Moved) {
+				a.metrics.Moved(m)
+				if a.opts.Moved != nil {
+					a.opts.Moved(m)
+				}
+			},
+			Receipt: a.metrics.Receipt,
+			Sent:    a.metrics.Sent,
+		},
+	}
+	if a.cfg.TwilioAccountSID != "" {
+		a.twilio, err = twilio.New(twilio.Options{
+			AccountSID: a.cfg.TwilioAccountSID, AuthToken: a.cfg.TwilioAuthToken.List()[0], From: a.cfg.TwilioFrom,
+			MessagingServiceSID: a.cfg.TwilioMessagingServiceSID, BaseURL: a.cfg.TwilioAPIBaseURL,
+		})
+		if err != nil {
+			return o, fmt.Errorf("configure Twilio: %w", err)
+		}
+		o.SMS, o.SMSLookup = a.twilio, a.twilio
+		o.SMSFrom = a.cfg.TwilioFrom
+		if o.SMSFrom == "" {
+			o.SMSFrom = a.cfg.TwilioMessagingServiceSID
+		}
+	}
+	if a.cfg.SMTPURL != "" {
+		mail, err := newMailer(a.cfg)
+		if err != nil {
+			return o, err
+		}
+		o.Email = mail
+	}
+	return o, nil
+}
+
+func newMailer(cfg Config) (provider.Sender, error) {
+	opts, err := smtp.ParseURL(string(cfg.SMTPURL))
+	if err != nil {
+		return nil, &ConfigError{Problems: []string{"SMTP_URL: " + err.Error()}}
+	}
+	opts.From = cfg.EmailFrom
+	client, err := smtp.New(opts)
+	if err != nil {
+		return nil, &ConfigError{Problems: []string{"SMTP_URL: " + err.Error()}}
+	}
+	return client, nil
+}
+
+// clientID names this process in River's tables: unique among all that ever ran.
+func clientID() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %d", host, os.Getpid(), time.Now().UnixNano()))
+	return fmt.Sprintf("%s_%d_%s", host, os.Getpid(), hex.EncodeToString(sum[:6]))
+}
+
+// Start serves and works. It returns once the listeners accept connections and the workers fetch.
+func (a *App) Start(ctx context.Context) error {
+	loopCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	a.stop = cancel
+	a.loops.start(func() { a.waker.run(loopCtx) })
+	if a.inbox != nil {
+		a.inbox.Start()
+	}
+	if a.opts.Role.works() {
+		// Listed before the first job runs: an unlisted worker's jobs would be taken for a dead one's.
+		if err := a.process.Beat(ctx); err != nil {
+			return err
+		}
+		if err := a.river.Start(context.WithoutCancel(ctx)); err != nil {
+			return fmt.Errorf("start River: %w", err)
+		}
+		a.loops.start(func() { a.process.Run(loopCtx) })
+	}
+	for _, l := range []*listener{a.private, a.public} {
+		if l == nil {
+			continue
+		}
+		if err := l.start(ctx, a.logger); err != nil {
+			return errors.Join(err, a.Stop(ctx))
+		}
+	}
+	a.logger.Info("started", "role", string(a.opts.Role), "public", a.PublicAddr(), "private", a.PrivateAddr(), "version", a.opts.Version)
+	return nil
+}
+
+// Stop ends the process in reverse order: HTTP drains, the inbox stores what it has, running jobs end (those that
+// don't in time are cancelled and tried again by another worker), pools close.
+func (a *App) Stop(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	var errs []error
+	if a.public != nil {
+		errs = append(errs, step(ctx, "draining the public listener", drainHTTP, a.public.stop))
+	}
+	if a.inbox != nil {
+		errs = append(errs, step(ctx, "storing what the inbox holds", drainInbox, a.inbox.Stop))
+	}
+	if a.opts.Role.works() {
+		errs = append(errs, a.stopJobs(ctx))
+	}
+	if a.stop != nil {
+		a.stop()
+		a.loops.wait()
+	}
+	if a.process != nil {
+		errs = append(errs, step(ctx, "leaving the fleet", 2*time.Second, a.process.Leave))
+	}
+	if a.private != nil {
+		errs = append(errs, step(ctx, "draining the private listener", drainHTTP, a.private.stop))
+	}
+	a.closePools()
+	return errors.Join(errs...)
+}
+
+func (a *App) stopJobs(ctx context.Context) error {
+	err := step(ctx, "waiting for running jobs", softStopJobs, a.river.Stop)
+	if err == nil {
+		return nil
+	}
+	a.logger.Warn("jobs did not end in time: cancelling them", "after", softStopJobs.String())
+	return step(ctx, "cancelling running jobs", hardStopJobs, a.river.StopAndCancel)
+}
+
+// step runs one step of a stop under its own time-out, which its error names.
+func step(ctx context.Context, name string, limit time.Duration, fn func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("time-out of %s (%s)", name, limit))
+	defer cancel()
+	if err := fn(ctx); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = errors.Join(cause, err)
+		}
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// PublicAddr is where the public listener is bound; "" for a process without one.
+func (a *App) PublicAddr() string { return a.public.address() }
+
+// PrivateAddr is where the private listener is bound.
+func (a *App) PrivateAddr() string { return a.private.address() }
+
+// PublicURL is the configured public address.
+func (a *App) PublicURL() string { return a.cfg.PublicURL }
+
+// Pool is the process's pool, for commands that run beside it in one process.
+func (a *App) Pool() *pgxpool.Pool { return a.pool }
+
+// FreePort finds a port that is free now on the loopback.
+func FreePort(ctx context.Context) (int, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer func() { _ = l.Close() }()
+	addr, ok := l.Addr().(*net.TCPAddr)
+	if !ok {
+		return 0, errors.New("find a free port: not a TCP address")
+	}
+	return addr.Port, nil
+}

@@ -1,0 +1,184 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"onward/jobs"
+	"onward/lifecycle/pgstore"
+	"onward/migrations"
+	"onward/web"
+	"onward/web/crmapi"
+	"onward/web/inbox"
+	"onward/web/track"
+	"onward/web/webhook"
+)
+
+// listener is an HTTP server that is bound when it starts.
+type listener struct {
+	name   string
+	server *http.Server
+	addr   string
+	bound  net.Addr
+	done   chan struct{}
+}
+
+func (l *listener) start(ctx context.Context, logger *slog.Logger) error {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", l.addr)
+	if err != nil {
+		return fmt.Errorf("listen on the %s address %s: %w", l.name, l.addr, err)
+	}
+	l.bound, l.done = ln.Addr(), make(chan struct{})
+	go func() {
+		defer close(l.done)
+		if err := l.server.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			logger.Error("serve", "listener", l.name, "error", err)
+		}
+	}()
+	return nil
+}
+
+func (l *listener) stop(ctx context.Context) error {
+	if l.done == nil {
+		return nil
+	}
+	err := l.server.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, l.server.Close())
+	}
+	<-l.done
+	return err
+}
+
+func (l *listener) address() string {
+	switch {
+	case l == nil:
+		return ""
+	case l.bound == nil:
+		return l.addr
+	}
+	return l.bound.String()
+}
+
+// server has the time-outs of a door to the outside. Writing may take the inbox's whole patience and an opt-out's
+// wait on top.
+func server(h http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+}
+
+func (a *App) buildPublic() error {
+	in, err := inbox.New(inbox.Options{
+		Pool: a.pool, River: a.river, Wake: a.waker.Wake, Clock: a.opts.Clock, Logger: a.logger,
+		Observe: inbox.Observe{Committed: a.metrics.InboxCommitted},
+	})
+	if err != nil {
+		return fmt.Errorf("configure the inbox: %w", err)
+	}
+	a.inbox = in
+	a.metrics.WatchInbox(in.Len)
+	hooks, err := webhook.New(webhook.Options{
+		Inbox: in, PublicURL: a.cfg.PublicURL, TwilioAuthTokens: a.cfg.TwilioAuthToken.List(),
+		RecurrenteSecrets: a.cfg.RecurrenteWebhookSecret.List(), ResendSecrets: a.cfg.ResendWebhookSecret.List(),
+		Clock: a.opts.Clock, Logger: a.logger, Observe: a.metrics.Webhook,
+	})
+	if err != nil {
+		return err
+	}
+	for setting, provider := range map[string]string{
+		"TWILIO_AUTH_TOKEN": jobs.ProviderTwilio, "RECURRENTE_WEBHOOK_SECRET": jobs.ProviderRecurrente, "RESEND_WEBHOOK_SECRET": jobs.ProviderResend,
+	} {
+		if !contains(hooks.Providers(), provider) {
+			a.logger.Warn("no endpoint for this provider: its secret is not set", "provider", provider, "setting", setting)
+		}
+	}
+	pages, err := track.New(track.Options{Inbox: in, Tokens: a.tokens, Logger: a.logger, Clock: a.opts.Clock})
+	if err != nil {
+		return fmt.Errorf("configure tracking: %w", err)
+	}
+	r := chi.NewRouter()
+	web.Common(r, a.logger, a.metrics.HTTP)
+	r.Get("/healthz", web.Healthz)
+	hooks.Routes(r)
+	pages.Routes(r)
+	a.public = &listener{name: "public", addr: a.cfg.publicAddr(), server: server(r, a.logger)}
+	return nil
+}
+
+func contains(list []string, s string) bool {
+	for _, e := range list {
+		if e == s {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *App) buildPrivate() error {
+	r := chi.NewRouter()
+	web.Common(r, a.logger, a.metrics.HTTP)
+	r.Get("/healthz", web.Healthz)
+	r.Get("/readyz", web.Readyz(a.ready))
+	r.Handle("/metrics", a.metrics.Handler())
+	if a.opts.Role.serves() {
+		api, err := crmapi.New(crmapi.Options{
+			Pool: a.pool, River: a.river, Logger: a.logger, Clock: a.opts.Clock, Wake: a.waker.Wake, Settle: a.settle,
+		})
+		if err != nil {
+			return fmt.Errorf("configure the API: %w", err)
+		}
+		api.Mount(r)
+	}
+	r.HandleFunc("/debug/pprof/*", pprof.Index)
+	r.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	r.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	r.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	r.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	a.private = &listener{name: "private", addr: a.cfg.privateAddr(a.opts.Role), server: server(r, a.logger)}
+	return nil
+}
+
+// settle waits until no provider call to these addresses can start any more.
+func (a *App) settle(ctx context.Context, list []pgstore.Address) error {
+	for _, addr := range list {
+		if err := inbox.Settle(ctx, a.pool, inbox.Hold{Channel: addr.Channel, Address: addr.Address}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ready lists what keeps the process from its work.
+func (a *App) ready(ctx context.Context) map[string]string {
+	reasons := map[string]string{}
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*time.Second, errors.New("time-out of the readiness check"))
+	defer cancel()
+	if err := migrations.Check(ctx, a.pool, quietLogger()); err != nil {
+		switch {
+		case errors.Is(err, migrations.ErrOutdated), errors.Is(err, migrations.ErrNewer):
+			reasons["schema"] = err.Error()
+		default:
+			reasons["database"] = "does not answer"
+		}
+	}
+	if a.inbox != nil && a.inbox.Len() >= inbox.DefaultQueueLength {
+		reasons["inbox"] = "full"
+	}
+	return reasons
+}

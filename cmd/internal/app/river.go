@@ -1,0 +1,76 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
+)
+
+func riverDriver(pool *pgxpool.Pool) *riverpgxv5.Driver { return riverpgxv5.New(pool) }
+
+// errorHandler logs what a job ended with; River keeps the text on the job as well.
+type errorHandler struct{ logger *slog.Logger }
+
+// HandleError logs an error; the job is retried as its attempts allow.
+func (h *errorHandler) HandleError(ctx context.Context, job *rivertype.JobRow, err error) *river.ErrorHandlerResult {
+	level := slog.LevelWarn
+	if job.Attempt >= job.MaxAttempts {
+		level = slog.LevelError
+	}
+	h.logger.LogAttrs(ctx, level, "job failed", slog.Int64("job_id", job.ID), slog.String("kind", job.Kind),
+		slog.Int("attempt", job.Attempt), slog.Int("max_attempts", job.MaxAttempts), slog.String("error", err.Error()))
+	return nil
+}
+
+// HandlePanic logs a panic with its stack; the job is retried like one that failed.
+func (h *errorHandler) HandlePanic(ctx context.Context, job *rivertype.JobRow, value any, trace string) *river.ErrorHandlerResult {
+	h.logger.LogAttrs(ctx, slog.LevelError, "job panicked", slog.Int64("job_id", job.ID), slog.String("kind", job.Kind),
+		slog.Int("attempt", job.Attempt), slog.String("panic", fmt.Sprint(value)), slog.String("stack", trace))
+	return nil
+}
+
+// NewLogger makes the logger that the settings ask for.
+func NewLogger(cfg Config, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
+		level = slog.LevelInfo
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+func quietLogger() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// riverLogger passes River's warnings and errors on; what it says of each start and stop is noise here.
+func riverLogger(l *slog.Logger) *slog.Logger { return slog.New(warnings{l.Handler()}) }
+
+type warnings struct{ slog.Handler }
+
+// Enabled drops what is below a warning.
+func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
+}
+
+// WithAttrs keeps the threshold.
+func (w warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warnings{w.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup keeps the threshold.
+func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handler.WithGroup(name)} }
+
+// loops are the goroutines that live as long as the process.
+type loops struct{ wg sync.WaitGroup }
+
+func (l *loops) start(fn func()) { l.wg.Go(fn) }
+func (l *loops) wait()           { l.wg.Wait() }

@@ -1,0 +1,171 @@
+// Command onward carries a lead from first message to paying subscriber. Run `onward -h` for the commands.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"onward/cmd/internal/app"
+)
+
+// version is set by the linker (see Makefile).
+var version = "dev" //nolint:gochecknoglobals // the linker's -X sets nothing else
+
+// Exit codes, as documented in the README.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// command is one sub-command: a file of its own.
+type command struct {
+	name    string
+	args    string // what follows the name in the usage line
+	summary string
+	run     func(ctx context.Context, t *terminal, args []string) error
+}
+
+func commands() []command {
+	return []command{
+		{"up", "[flags]", "everything in one process, on an embedded PostgreSQL; --demo plays a lead's whole life", runUp},
+		{"web", "", "public and private HTTP; no job is worked", runWeb},
+		{"worker", "[flags]", "works jobs; private HTTP for health and metrics", runWorker},
+		{"migrate", "up|status|down", "brings the database's schema up to date", runMigrate},
+		{"token", "create|list|revoke", "API tokens", runToken},
+		{"simulate", "[flags]", "the providers' simulator: Twilio, Recurrente, an SMTP sink", runSimulate},
+		{"version", "", "prints the version", runVersion},
+	}
+}
+
+// terminal is the process's outside.
+type terminal struct {
+	stdout, stderr io.Writer
+}
+
+// errUsage is a wrong call: exit 2. An empty one has been explained already.
+type errUsage struct{ msg string }
+
+func (e errUsage) Error() string { return e.msg }
+
+func usagef(format string, args ...any) error { return errUsage{fmt.Sprintf(format, args...)} }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code := run(ctx, &terminal{stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, t *terminal, args []string) int {
+	if len(args) == 0 {
+		t.usage(t.stderr)
+		return exitUsage
+	}
+	switch args[0] {
+	case "-h", "-help", "--help", "help":
+		t.usage(t.stdout)
+		return exitOK
+	}
+	for _, c := range commands() {
+		if c.name == args[0] {
+			return t.exit(c, c.run(ctx, t, args[1:]))
+		}
+	}
+	fmt.Fprintf(t.stderr, "onward: no command %q; `onward -h` lists them\n", args[0])
+	return exitUsage
+}
+
+// exit maps an error to its line on stderr and the exit code.
+func (t *terminal) exit(c command, err error) int {
+	var usage errUsage
+	var config *app.ConfigError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case errors.As(err, &usage):
+		if usage.msg != "" {
+			fmt.Fprintf(t.stderr, "onward %s: %s (see `onward %s -h`)\n", c.name, usage.msg, c.name)
+		}
+		return exitUsage
+	case errors.As(err, &config):
+		for _, p := range config.Problems {
+			fmt.Fprintln(t.stderr, p)
+		}
+		return exitFailed
+	}
+	fmt.Fprintf(t.stderr, "onward %s: %s\n", c.name, strings.ReplaceAll(err.Error(), "\n", "; "))
+	return exitFailed
+}
+
+func (t *terminal) usage(w io.Writer) {
+	fmt.Fprintf(w, "Onward carries a lead from first message to paying subscriber.\n\nUsage: onward COMMAND [flags]\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
+	}
+	fmt.Fprint(w, "\n`onward COMMAND -h` explains one, with examples. Settings come from the environment; `onward web -h` lists them.\n")
+}
+
+// flags makes the flag set of a command: -h prints usage, examples and flags on stdout.
+func (t *terminal) flags(name, args, about string, examples ...string) *flag.FlagSet {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard) // errors are ours to print, in one line
+	fs.Usage = func() {
+		fmt.Fprintf(t.stdout, "Usage: onward %s %s\n\n%s\n", name, args, about)
+		if len(examples) > 0 {
+			fmt.Fprint(t.stdout, "\nExamples:\n")
+			for _, e := range examples {
+				fmt.Fprintln(t.stdout, "  "+e)
+			}
+		}
+		any := false
+		fs.VisitAll(func(*flag.Flag) { any = true })
+		if any {
+			fmt.Fprint(t.stdout, "\nFlags:\n")
+			fs.SetOutput(t.stdout)
+			fs.PrintDefaults()
+			fs.SetOutput(io.Discard)
+		}
+	}
+	return fs
+}
+
+// parse reads flags; what is wrong with them is a usage error.
+func parse(fs *flag.FlagSet, args []string) error {
+	err := fs.Parse(args)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		return usagef("%s", err.Error())
+	}
+	return err
+}
+
+// settings appends the table of settings to a command's -h.
+func (t *terminal) settings(fs *flag.FlagSet) {
+	usage := fs.Usage
+	fs.Usage = func() {
+		usage()
+		fmt.Fprint(t.stdout, "\nSettings (environment):\n")
+		for _, s := range app.Settings() {
+			line := fmt.Sprintf("  %-28s %s", s.Name, s.Description)
+			if s.Default != "" {
+				line += " (default " + s.Default + ")"
+			}
+			fmt.Fprintln(t.stdout, line)
+		}
+	}
+}
+
+func runVersion(_ context.Context, t *terminal, args []string) error {
+	if len(args) > 0 {
+		return usagef("takes no arguments")
+	}
+	fmt.Fprintln(t.stdout, version)
+	return nil
+}

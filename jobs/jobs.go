@@ -1,0 +1,222 @@
+// Package jobs names what may be enqueued: job kinds, their arguments, queues and insert options.
+// Nothing in it runs; the workers are in jobs/worker. It imports River alone.
+//
+// Arguments carry ids and provider facts, snake_case and additive only: a job enqueued by an older
+// version must still decode (see testdata/golden.json).
+package jobs
+
+import (
+	"strings"
+
+	"github.com/riverqueue/river"
+)
+
+// The queues. A flood in one cannot starve another: each has workers of its own.
+const (
+	QueueInbound     = "inbound"     // replies and opt-outs: first, since a send waits for them
+	QueueCallbacks   = "callbacks"   // providers' delivery reports
+	QueueBilling     = "billing"     // purchases, subscriptions
+	QueueSendSMS     = "send_sms"    // one job a message
+	QueueSendEmail   = "send_email"  // one job a message
+	QueueMaintenance = "maintenance" // fan-out, reconciliation, partitions
+)
+
+// Queues lists every queue, in the order in which an operator wants to see them.
+func Queues() []string {
+	return []string{QueueInbound, QueueCallbacks, QueueBilling, QueueSendSMS, QueueSendEmail, QueueMaintenance}
+}
+
+// Channels of messages and suppressions.
+const (
+	ChannelSMS   = "sms"
+	ChannelEmail = "email"
+)
+
+// SendArgs dispatches one message.
+type SendArgs struct {
+	MessageID int64  `json:"message_id"`
+	Channel   string `json:"channel"`
+}
+
+// Kind is the job's name in river_job.
+func (SendArgs) Kind() string { return "send" }
+
+// InsertOpts puts each channel on a queue of its own.
+func (a SendArgs) InsertOpts() river.InsertOpts {
+	if a.Channel == ChannelEmail {
+		return river.InsertOpts{Queue: QueueSendEmail}
+	}
+	return river.InsertOpts{Queue: QueueSendSMS}
+}
+
+// ReceiptArgs is what every job that applies a receipt carries.
+type ReceiptArgs struct {
+	ReceiptID string `json:"receipt_id"` // webhook_events.id
+}
+
+// StatusCallbackArgs applies a Twilio delivery report.
+type StatusCallbackArgs struct{ ReceiptArgs }
+
+// Kind is the job's name in river_job.
+func (StatusCallbackArgs) Kind() string { return "status_callback" }
+
+// InsertOpts names the queue.
+func (StatusCallbackArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueCallbacks}
+}
+
+// ReplyArgs applies an inbound message: a reply, STOP, START or HELP.
+type ReplyArgs struct{ ReceiptArgs }
+
+// Kind is the job's name in river_job.
+func (ReplyArgs) Kind() string { return "reply" }
+
+// InsertOpts names the queue.
+func (ReplyArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueInbound} }
+
+// EmailEventArgs applies a delivery event of the email provider.
+type EmailEventArgs struct{ ReceiptArgs }
+
+// Kind is the job's name in river_job.
+func (EmailEventArgs) Kind() string { return "email_event" }
+
+// InsertOpts names the queue.
+func (EmailEventArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueCallbacks} }
+
+// UnsubscribeArgs applies a one-click unsubscribe or a spam complaint.
+type UnsubscribeArgs struct{ ReceiptArgs }
+
+// Kind is the job's name in river_job.
+func (UnsubscribeArgs) Kind() string { return "unsubscribe" }
+
+// InsertOpts names the queue.
+func (UnsubscribeArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueInbound} }
+
+// TrackArgs applies an open or a click that web/track accepted.
+type TrackArgs struct{ ReceiptArgs }
+
+// Kind is the job's name in river_job.
+func (TrackArgs) Kind() string { return "track" }
+
+// InsertOpts names the queue.
+func (TrackArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueCallbacks} }
+
+// PurchaseArgs applies a charge that succeeded.
+type PurchaseArgs struct{ ReceiptArgs }
+
+// Kind is the job's name in river_job.
+func (PurchaseArgs) Kind() string { return "purchase" }
+
+// InsertOpts names the queue.
+func (PurchaseArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueBilling} }
+
+// SubscriptionArgs applies a change of a subscription other than its end.
+type SubscriptionArgs struct{ ReceiptArgs }
+
+// Kind is the job's name in river_job.
+func (SubscriptionArgs) Kind() string { return "subscription" }
+
+// InsertOpts names the queue.
+func (SubscriptionArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueBilling} }
+
+// CancellationArgs applies the end of a subscription.
+type CancellationArgs struct{ ReceiptArgs }
+
+// Kind is the job's name in river_job.
+func (CancellationArgs) Kind() string { return "cancellation" }
+
+// InsertOpts names the queue.
+func (CancellationArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueBilling} }
+
+// FanOutArgs turns a campaign's frozen audience into messages and send jobs, a chunk at a time.
+type FanOutArgs struct {
+	CampaignID int64 `json:"campaign_id"`
+	// Resume enqueues, before the fan-out goes on, every message that is still queued: their jobs ended
+	// when they found the campaign paused.
+	Resume bool `json:"resume,omitempty"`
+}
+
+// Kind is the job's name in river_job.
+func (FanOutArgs) Kind() string { return "campaign_fan_out" }
+
+// InsertOpts names the queue.
+func (FanOutArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueMaintenance} }
+
+// ReconcileArgs looks for evidence of a send whose outcome is unknown.
+type ReconcileArgs struct {
+	MessageID int64 `json:"message_id"`
+	Attempt   int   `json:"attempt"`
+}
+
+// Kind is the job's name in river_job.
+func (ReconcileArgs) Kind() string { return "reconcile_send" }
+
+// InsertOpts names the queue.
+func (ReconcileArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueMaintenance} }
+
+// PartitionsArgs creates the partitions of the coming weeks and drops those past retention.
+type PartitionsArgs struct{}
+
+// Kind is the job's name in river_job.
+func (PartitionsArgs) Kind() string { return "partitions" }
+
+// InsertOpts names the queue.
+func (PartitionsArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueMaintenance}
+}
+
+// Providers that post webhooks, as stored in webhook_events.provider.
+const (
+	ProviderTwilio     = "twilio"
+	ProviderRecurrente = "recurrente"
+	ProviderResend     = "resend"
+	ProviderOnward     = "onward" // our own pages: unsubscribe, tracking
+)
+
+// Kinds of receipts where the provider's body names none.
+const (
+	KindMessageStatus  = "message_status"
+	KindInboundMessage = "inbound_message"
+	KindUnsubscribe    = "unsubscribe"
+	KindOpen           = "open"
+	KindClick          = "click"
+)
+
+// ForReceipt names the job that applies a receipt of this provider and kind; nil where none does:
+// such a receipt is stored and stays without effect.
+func ForReceipt(provider, kind, receiptID string) river.JobArgs {
+	r := ReceiptArgs{ReceiptID: receiptID}
+	switch provider {
+	case ProviderTwilio:
+		switch kind {
+		case KindMessageStatus:
+			return StatusCallbackArgs{r}
+		case KindInboundMessage:
+			return ReplyArgs{r}
+		}
+	case ProviderRecurrente:
+		switch {
+		case kind == "subscription.cancel", kind == "subscription.cancelled", kind == "subscription.canceled":
+			return CancellationArgs{r}
+		case strings.HasPrefix(kind, "subscription."):
+			return SubscriptionArgs{r}
+		case strings.HasSuffix(kind, "intent.succeeded") && !strings.HasPrefix(kind, "setup_intent."):
+			return PurchaseArgs{r}
+		}
+	case ProviderResend:
+		switch {
+		case kind == "email.complained":
+			return UnsubscribeArgs{r}
+		case strings.HasPrefix(kind, "email."):
+			return EmailEventArgs{r}
+		}
+	case ProviderOnward:
+		switch kind {
+		case KindUnsubscribe:
+			return UnsubscribeArgs{r}
+		case KindOpen, KindClick:
+			return TrackArgs{r}
+		}
+	}
+	return nil
+}

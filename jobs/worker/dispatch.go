@@ -1,0 +1,221 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/riverqueue/river"
+
+	"onward/jobs"
+	"onward/jobs/provider"
+	"onward/jobs/recipienttime"
+	"onward/lifecycle"
+	"onward/lifecycle/pgstore"
+)
+
+// dispatch is the decision on one message: to call the provider, or why not.
+type dispatch struct {
+	id, campaignID, businessID int64
+	channel, address           string
+	attempt                    int
+	at                         time.Time // dispatched_at, the database's clock
+	message                    provider.Message
+	via                        provider.Sender
+
+	stop   string        // not empty: no call, and why
+	snooze time.Duration // with stop: ask again after
+}
+
+// Reasons for not calling, as they stand in messages.reason and in metrics.
+const (
+	stopSuppressed   = "suppressed"
+	stopUnsubscribed = "unsubscribed"
+	stopErased       = "erased"
+	stopCancelled    = "campaign_cancelled"
+	stopPaused       = "campaign_paused"
+	stopQuiet        = "quiet_hours"
+	stopPending      = "inbound_pending"
+	stopSettled      = "settled_already"
+	stopCutOff       = "cut_off"
+	stopNoSender     = "no_sender"
+)
+
+// pendingAgain is when a message that waits for an inbound receipt is tried again.
+const pendingAgain = time.Second
+
+// dispatch decides, under the message's lock, whether to call the provider, and commits that decision before
+// the call. What a call needs is read in the same transaction.
+func (s *sender) dispatch(ctx context.Context, messageID int64) (dispatch, error) {
+	var d dispatch
+	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		var err error
+		d, err = s.decide(ctx, tx, messageID)
+		return err
+	})
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == "ON001" {
+		// The database's own guard: decide looked before the suppression was committed. Look again.
+		return dispatch{stop: stopSuppressed, snooze: 100 * time.Millisecond}, nil
+	}
+	if errors.As(err, &refused) && refused.Code == "ON002" {
+		return dispatch{stop: stopPending, snooze: pendingAgain}, nil
+	}
+	if err != nil {
+		return dispatch{}, fmt.Errorf("dispatch message %d: %w", messageID, err)
+	}
+	return d, nil
+}
+
+func (s *sender) decide(ctx context.Context, tx pgx.Tx, messageID int64) (dispatch, error) {
+	d := dispatch{id: messageID}
+	var (
+		public                      uuid.UUID
+		subject, body               string
+		state                       lifecycle.MessageState
+		campaign                    *int64
+		campaignStatus              *string
+		optedOut, suppressed, holds bool
+		erased                      *time.Time
+		zone, country               *string
+	)
+	err := tx.QueryRow(ctx, `
+		SELECT m.public_id, m.campaign_id, m.business_id, m.channel, m.address, m.subject, m.body, m.state, m.attempt,
+			c.status, b.opted_out, b.erased_at, b.timezone, b.country,
+			EXISTS (SELECT 1 FROM suppressions s WHERE s.channel = m.channel AND s.address = m.address AND s.lifted_at IS NULL),
+			EXISTS (SELECT 1 FROM inbound_pending p WHERE p.channel = m.channel AND p.address = m.address)
+		FROM messages m
+		JOIN businesses b ON b.id = m.business_id
+		LEFT JOIN campaigns c ON c.id = m.campaign_id
+		WHERE m.id = $1
+		FOR NO KEY UPDATE OF m`, messageID).Scan(
+		&public, &campaign, &d.businessID, &d.channel, &d.address, &subject, &body, &state, &d.attempt,
+		&campaignStatus, &optedOut, &erased, &zone, &country, &suppressed, &holds)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return dispatch{stop: stopErased}, nil
+	}
+	if err != nil {
+		return d, err
+	}
+	if campaign != nil {
+		d.campaignID = *campaign
+	}
+	switch {
+	case state == lifecycle.MessageDispatching:
+		// An earlier run was cut off after the commit: the provider may have been called.
+		d.stop = stopCutOff
+		return d, s.toUnknown(ctx, tx, d, stopCutOff)
+	case state != lifecycle.MessageQueued:
+		d.stop = stopSettled
+		return d, nil
+	case campaignStatus != nil && *campaignStatus == "cancelled":
+		return d, s.cancelMessage(ctx, tx, &d, stopCancelled)
+	case campaignStatus != nil && *campaignStatus == "paused":
+		d.stop = stopPaused // resuming enqueues every queued message anew
+		return d, nil
+	case erased != nil:
+		return d, s.cancelMessage(ctx, tx, &d, stopErased)
+	case suppressed:
+		return d, s.cancelMessage(ctx, tx, &d, stopSuppressed)
+	case optedOut:
+		return d, s.cancelMessage(ctx, tx, &d, stopUnsubscribed)
+	case holds:
+		d.stop, d.snooze = stopPending, pendingAgain
+		return d, nil
+	}
+	if wait := s.quiet(d.channel, d.address, zone, country); wait > 0 {
+		d.stop, d.snooze = stopQuiet, wait
+		return d, nil
+	}
+	d.attempt++
+	if err := s.compose(&d, public, subject, body); err != nil {
+		return d, err
+	}
+	if d.via == nil {
+		d.stop = stopNoSender
+		return d, pauseCampaign(ctx, tx, d.campaignID, "no provider is configured for "+d.channel)
+	}
+	err = tx.QueryRow(ctx, `
+		UPDATE messages
+		SET state = 'dispatching', attempt = $2, dispatched_at = clock_timestamp(), reason = NULL, updated_at = now()
+		WHERE id = $1
+		RETURNING dispatched_at`, d.id, d.attempt).Scan(&d.at)
+	if err != nil {
+		return d, err
+	}
+	_, err = tx.Exec(ctx, `
+		INSERT INTO dispatches (message_id, channel, address, attempt, dispatched_at)
+		VALUES ($1, $2, $3, $4, $5)`, d.id, d.channel, d.address, d.attempt, d.at)
+	if err != nil {
+		return d, err
+	}
+	return d, pgstore.Count(ctx, tx, d.campaignID, d.id, string(lifecycle.MessageQueued), string(lifecycle.MessageDispatching))
+}
+
+// quiet is how long the recipient's quiet hours still last; email has none.
+func (s *sender) quiet(channel, address string, zone, country *string) time.Duration {
+	if channel != jobs.ChannelSMS {
+		return 0
+	}
+	now := s.Clock()
+	where := recipienttime.Recipient{Timezone: deref(zone), Country: deref(country), Phone: address}
+	open, ever := recipienttime.NextOpen(now, s.QuietHours, s.zones.Of(where))
+	if !ever {
+		// No minute suits all the zones that the recipient may be in; somebody may set one meanwhile.
+		return time.Hour
+	}
+	return open.Sub(now)
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// cancelMessage ends a message that will not be sent.
+func (s *sender) cancelMessage(ctx context.Context, tx pgx.Tx, d *dispatch, reason string) error {
+	d.stop = reason
+	_, err := tx.Exec(ctx, `
+		UPDATE messages
+		SET state = 'canceled', reason = $2, updated_at = now()
+		WHERE id = $1`, d.id, reason)
+	if err != nil {
+		return err
+	}
+	return pgstore.Count(ctx, tx, d.campaignID, d.id, string(lifecycle.MessageQueued), string(lifecycle.MessageCanceled))
+}
+
+// toUnknown marks a message whose provider call may have happened, and starts the search for evidence.
+func (s *sender) toUnknown(ctx context.Context, tx pgx.Tx, d dispatch, reason string) error {
+	tag, err := tx.Exec(ctx, `
+		UPDATE messages
+		SET state = 'unknown', reason = $2, updated_at = now()
+		WHERE id = $1 AND state = 'dispatching' AND attempt = $3`, d.id, reason, d.attempt)
+	if err != nil {
+		return err
+	}
+	if tag.RowsAffected() == 0 {
+		return nil // evidence was quicker
+	}
+	_, err = tx.Exec(ctx, `
+		UPDATE dispatches
+		SET state = 'unknown', unknown_at = now()
+		WHERE message_id = $1`, d.id)
+	if err != nil {
+		return err
+	}
+	client := river.ClientFromContext[pgx.Tx](ctx)
+	_, err = client.InsertTx(ctx, tx, jobs.ReconcileArgs{MessageID: d.id, Attempt: d.attempt}, &river.InsertOpts{
+		ScheduledAt: s.Clock().Add(s.ReconcileAfter[0]),
+	})
+	if err != nil {
+		return fmt.Errorf("enqueue the reconciliation: %w", err)
+	}
+	return pgstore.Count(ctx, tx, d.campaignID, d.id, string(lifecycle.MessageDispatching), string(lifecycle.MessageUnknown))
+}

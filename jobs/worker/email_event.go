@@ -1,0 +1,180 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"onward/jobs"
+	"onward/lifecycle"
+	"onward/lifecycle/pgstore"
+)
+
+func (a *applier) workEmailEvent(ctx context.Context, job *river.Job[jobs.EmailEventArgs]) error {
+	return a.apply(ctx, job.JobRow, job.Args.ReceiptArgs, a.emailEvent)
+}
+
+// MessageHeader is the header by which a delivery event is matched to a message: our public id.
+const MessageHeader = "X-Onward-Message"
+
+type resendEvent struct {
+	Type      string `json:"type"`
+	CreatedAt string `json:"created_at"`
+	Data      struct {
+		EmailID   string          `json:"email_id"`
+		MessageID string          `json:"message_id"`
+		To        stringOrStrings `json:"to"`
+		Headers   []struct {
+			Name  string `json:"name"`
+			Value string `json:"value"`
+		} `json:"headers"`
+		Bounce struct {
+			Type    string `json:"type"`
+			SubType string `json:"subType"`
+		} `json:"bounce"`
+	} `json:"data"`
+}
+
+// stringOrStrings is a field that comes as one address or as a list.
+type stringOrStrings []string
+
+// UnmarshalJSON accepts both forms.
+func (s *stringOrStrings) UnmarshalJSON(b []byte) error {
+	var one string
+	if err := json.Unmarshal(b, &one); err == nil {
+		*s = []string{one}
+		return nil
+	}
+	var many []string
+	if err := json.Unmarshal(b, &many); err != nil {
+		return fmt.Errorf("neither a string nor a list of them: %w", err)
+	}
+	*s = many
+	return nil
+}
+
+func (e resendEvent) publicID() uuid.UUID {
+	for _, h := range e.Data.Headers {
+		if strings.EqualFold(h.Name, MessageHeader) {
+			if id, err := uuid.Parse(h.Value); err == nil {
+				return id
+			}
+		}
+	}
+	return uuid.Nil
+}
+
+func (e resendEvent) to() string {
+	if len(e.Data.To) == 0 {
+		return ""
+	}
+	to := e.Data.To[0]
+	if i := strings.LastIndexByte(to, '<'); i >= 0 {
+		to = strings.TrimSuffix(to[i+1:], ">")
+	}
+	return strings.ToLower(strings.TrimSpace(to))
+}
+
+func (a *applier) emailEvent(ctx context.Context, tx pgx.Tx, r receipt) (result, error) {
+	var e resendEvent
+	if err := json.Unmarshal(r.Body, &e); err != nil {
+		return failed("the body is not an email event"), nil
+	}
+	id, missing, err := findEmail(ctx, tx, e)
+	if err != nil {
+		return result{}, err
+	}
+	report := pgstore.Report{MessageID: id, At: r.ReceivedAt}
+	switch r.Kind {
+	case "email.sent":
+		report.State = lifecycle.MessageSent
+	case "email.delivered":
+		report.State = lifecycle.MessageDelivered
+	case "email.bounced", "email.failed":
+		if soft(e.Data.Bounce.Type) {
+			return ignored("soft bounce: the provider tries again"), nil
+		}
+		report.State, report.ErrorCode = lifecycle.MessageFailed, "bounced"
+	case "email.opened", "email.clicked":
+		if id == 0 {
+			return unmatched(missing), nil
+		}
+		event, what := lifecycle.EmailOpened, "opened"
+		if r.Kind == "email.clicked" {
+			event, what = lifecycle.LinkClicked, "clicked"
+		}
+		return a.engagement(ctx, tx, r, id, event, what)
+	default:
+		return ignored("the event says nothing about a message of ours"), nil
+	}
+	if id == 0 {
+		return unmatched(missing), nil
+	}
+	return a.messageReport(ctx, tx, r, report)
+}
+
+// soft reports whether a bounce is a passing one.
+func soft(bounce string) bool {
+	switch strings.ToLower(bounce) {
+	case "transient", "soft", "temporary", "undetermined":
+		return true
+	}
+	return false
+}
+
+// findEmail finds the message by the header that we set, our Message-ID or the provider's id, else the last
+// message to that address.
+func findEmail(ctx context.Context, tx pgx.Tx, e resendEvent) (id int64, missing string, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT id
+		FROM messages
+		WHERE channel = 'email' AND (public_id = $1 OR provider_sid IN ($2, $3))
+		ORDER BY id DESC
+		LIMIT 1`, e.publicID(), cleanKey(e.Data.MessageID), cleanKey(e.Data.EmailID)).Scan(&id)
+	if err == nil || !errors.Is(err, pgx.ErrNoRows) {
+		return id, "", err
+	}
+	to := cleanKey(e.to())
+	err = tx.QueryRow(ctx, `
+		SELECT id
+		FROM messages
+		WHERE channel = 'email' AND address = $1 AND dispatched_at IS NOT NULL
+		ORDER BY id DESC
+		LIMIT 1`, to).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, "email:" + to, nil
+	}
+	return id, "", err
+}
+
+// engagement records that a person opened a message or clicked in it: the first time of each counts.
+func (a *applier) engagement(ctx context.Context, tx pgx.Tx, r receipt, messageID int64, event lifecycle.Event, what string) (result, error) {
+	var business int64
+	var sentAt *time.Time
+	err := tx.QueryRow(ctx, `SELECT business_id, sent_at FROM messages WHERE id = $1`, messageID).Scan(&business, &sentAt)
+	if err != nil {
+		return result{}, fmt.Errorf("read message %d: %w", messageID, err)
+	}
+	// Mail scanners open and click within a second of delivery; people do not.
+	if sentAt != nil && r.ReceivedAt.Sub(*sentAt) < machineWithin {
+		return ignored("machine: within 2 s of the send"), nil
+	}
+	applied, err := pgstore.Apply(ctx, tx, []pgstore.Fact{{
+		BusinessID: business, Event: event, OccurredAt: r.ReceivedAt, Key: messageKey(messageID, what),
+		Source: pgstore.SourceWebhook, ReceiptID: r.ID, MessageID: messageID, JobID: r.JobID,
+	}})
+	if err != nil {
+		return result{}, err
+	}
+	return of(applied), nil
+}
+
+// machineWithin is how soon after a send an open or click is taken for a mail scanner's.
+const machineWithin = 2 * time.Second

@@ -1,0 +1,66 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"onward/jobs"
+	"onward/lifecycle"
+	"onward/lifecycle/pgstore"
+)
+
+func (a *applier) workPurchase(ctx context.Context, job *river.Job[jobs.PurchaseArgs]) error {
+	return a.apply(ctx, job.JobRow, job.Args.ReceiptArgs, a.purchase)
+}
+
+// purchase applies a charge that succeeded. A charge is delivered twice, in the unified and in the legacy form,
+// and each perhaps several times: the charge's key makes it count once.
+func (a *applier) purchase(ctx context.Context, tx pgx.Tx, r receipt) (result, error) {
+	e, err := parseRecurrente(r.Body)
+	if err != nil {
+		return failed("the body is not a Recurrente delivery"), nil
+	}
+	if a.RecurrenteLive && e.sandbox() {
+		return ignored("sandbox delivery in live mode"), nil
+	}
+	charge := cleanKey(e.chargeKey())
+	if charge == "" {
+		return failed("the charge has no id"), nil
+	}
+	s, missing, err := findSite(ctx, tx, e)
+	if err != nil {
+		return result{}, err
+	}
+	if s.id == 0 {
+		return unmatched(missing), nil
+	}
+	at := e.at(r.ReceivedAt)
+	applied, err := pgstore.Apply(ctx, tx, []pgstore.Fact{billingFact(s, r, pgstore.Fact{
+		Event: lifecycle.PurchaseCompleted, OccurredAt: at, Key: "charge:" + charge,
+	})})
+	if err != nil {
+		return result{}, err
+	}
+	amount, err := e.AmountInCents.Int64()
+	if err != nil {
+		amount, err = e.Amount.Int64() // the enveloped form's name for it
+	}
+	if err == nil {
+		_, err = tx.Exec(ctx, `
+			INSERT INTO payments (business_id, site_id, amount_in_cents, currency, charge_key, receipt_id, paid_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT (charge_key) DO NOTHING`,
+			s.businessID, s.id, amount, strings.ToUpper(clean(e.Currency)), charge, r.ID, at)
+		if err != nil {
+			return result{}, fmt.Errorf("record payment: %w", err)
+		}
+	}
+	if err := linkSubscription(ctx, tx, s, e.subscriptionID()); err != nil {
+		return result{}, err
+	}
+	return of(applied), nil
+}

@@ -1,0 +1,69 @@
+package crmapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"onward/web/apitoken"
+)
+
+// maxBody is what a request may hold. 1 MiB is a campaign of some 25,000 listed businesses.
+const maxBody = 1 << 20
+
+// operation describes one endpoint, beside what its types say.
+type operation struct {
+	method, path string
+	id           string // as a client generator would name the method
+	tag          string
+	summary      string
+	description  string
+	status       int // of success; 0: 200
+}
+
+// register adds an endpoint that needs a role. Whatever error the handler returns becomes a problem.
+func register[I, O any](a *API, h huma.API, need apitoken.Role, o operation, handle func(context.Context, *I) (*O, error)) {
+	op := huma.Operation{
+		Method: o.method, Path: o.path, OperationID: o.id, Summary: o.summary, Description: o.description, Tags: []string{o.tag},
+		DefaultStatus: o.status,
+		Security:      []map[string][]string{{securityName: {}}},
+		Errors:        []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
+		Metadata:      map[string]any{roleKey: need},
+		// One more than the middleware lets through, which answers first.
+		MaxBodyBytes: maxBody + 2,
+		Middlewares:  huma.Middlewares{requireRole(h, need)},
+	}
+	if o.method != http.MethodGet {
+		op.Errors = append(op.Errors, http.StatusConflict, http.StatusRequestEntityTooLarge)
+	}
+	if o.method == http.MethodPost {
+		op.Parameters = append(op.Parameters, &huma.Param{
+			Name: idempotencyHeader, In: "header",
+			Description: "A value of your own, such as a UUID, that makes a repetition of this request safe.",
+			Schema:      &huma.Schema{Type: huma.TypeString, MaxLength: new(maxIdempotencyKey)},
+		})
+	}
+	huma.Register(h, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handle(ctx, in)
+		if err != nil {
+			return nil, a.problem(ctx, o.id, err)
+		}
+		return out, nil
+	})
+}
+
+// roleKey is where an operation's metadata holds the role that it needs.
+const roleKey = "role"
+
+func requireRole(h huma.API, need apitoken.Role) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		token, _ := apitoken.FromContext(ctx.Context())
+		if !token.Role.Allows(need) {
+			_ = huma.WriteErr(h, ctx, http.StatusForbidden, fmt.Sprintf("this needs the role %s; the token %q is a %s", need, token.Name, token.Role))
+			return
+		}
+		next(ctx)
+	}
+}

@@ -1,0 +1,138 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// commitQueued is a committer: it stores what is queued until the queue is closed and empty.
+func (i *Inbox) commitQueued() {
+	for e := range i.queue {
+		if batch := i.gather(e); len(batch) > 0 {
+			i.commit(batch)
+		}
+	}
+}
+
+// gather returns the first entry and whatever else waits, as much as goes into one batch. Entries whose callers have been
+// refused meanwhile are dropped.
+func (i *Inbox) gather(first *entry) []*entry {
+	var (
+		batch []*entry
+		bytes int64
+	)
+	for e := first; ; {
+		if e.take() {
+			batch = append(batch, e)
+			bytes += e.size
+		} else {
+			i.bytes.Add(-e.size)
+		}
+		if len(batch) >= i.opts.MaxBatch || bytes >= maxBatchBytes {
+			return batch
+		}
+
+		select {
+		case next, open := <-i.queue:
+			if !open {
+				return batch
+			}
+			e = next
+		default:
+			return batch
+		}
+	}
+}
+
+// commit stores a batch and answers its callers.
+func (i *Inbox) commit(batch []*entry) {
+	ctx, cancel := context.WithTimeoutCause(i.base, i.opts.CommitTimeout,
+		fmt.Errorf("not committed within the commit time-out of %s", i.opts.CommitTimeout))
+	defer cancel()
+
+	err := i.commitTogether(ctx, batch)
+	if err == nil {
+		return
+	}
+	if len(batch) == 1 || errors.Is(err, errOutage) {
+		i.answerAll(batch, err)
+		return
+	}
+	i.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "a batch of receipts failed and is tried one by one",
+		slog.Int("receipts", len(batch)), slog.Any("error", err))
+	i.commitOneByOne(ctx, batch)
+}
+
+// commitOneByOne gives each entry a transaction of its own, so that one which the database refuses fails alone.
+func (i *Inbox) commitOneByOne(ctx context.Context, batch []*entry) {
+	// An entry with a hold may have to wait for a dispatch that is stuck, the others never: they go first.
+	slices.SortStableFunc(batch, func(a, b *entry) int {
+		switch {
+		case a.hold == nil && b.hold != nil:
+			return -1
+		case a.hold != nil && b.hold == nil:
+			return 1
+		default:
+			return 0
+		}
+	})
+
+	for n, e := range batch {
+		err := i.commitTogether(ctx, []*entry{e})
+		if err == nil {
+			continue
+		}
+		if errors.Is(err, errOutage) {
+			i.answerAll(batch[n:], err)
+			return
+		}
+		i.answer(e, 0, err)
+	}
+}
+
+// commitTogether stores entries in one transaction. Only when it succeeded, the callers have their answers.
+func (i *Inbox) commitTogether(ctx context.Context, batch []*entry) error {
+	began := time.Now()
+	stored, err := i.store(ctx, batch)
+	if err != nil {
+		if i.opts.Observe.Failed != nil {
+			i.opts.Observe.Failed(len(batch), err)
+		}
+		return err
+	}
+
+	for _, e := range batch {
+		if _, ok := stored.ids[e.id]; ok {
+			e.settle = e.hold != nil && stored.inFlight[*e.hold]
+			i.answer(e, Accepted, nil)
+			continue
+		}
+		// The first delivery's answer may never have arrived, so this one's is an answer to the opt-out, too.
+		e.settle = e.hold != nil
+		i.answer(e, Duplicate, nil)
+	}
+
+	if i.opts.Observe.Committed != nil {
+		i.opts.Observe.Committed(len(batch), time.Since(began))
+	}
+	if i.opts.Wake != nil && len(stored.queues) > 0 {
+		i.opts.Wake(stored.queues)
+	}
+	return nil
+}
+
+func (i *Inbox) answer(e *entry, result Result, err error) {
+	i.bytes.Add(-e.size)
+	e.result, e.err = result, err
+	close(e.done)
+}
+
+func (i *Inbox) answerAll(batch []*entry, err error) {
+	for _, e := range batch {
+		i.answer(e, 0, err)
+	}
+}

@@ -1,0 +1,295 @@
+package inbox_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/stretchr/testify/require"
+
+	"onward/jobs"
+	"onward/web/inbox"
+)
+
+// addMessage adds a business and a message queued for it.
+func (b *bundle) addMessage(t testing.TB, address string) int64 {
+	t.Helper()
+	var id int64
+	require.NoError(t, b.pool.QueryRow(t.Context(), `
+		WITH business AS (
+			INSERT INTO businesses (public_id, name, phone)
+			VALUES (gen_random_uuid(), 'Panadería', $1)
+			RETURNING id
+		)
+		INSERT INTO messages (public_id, business_id, channel, address, body)
+		SELECT gen_random_uuid(), id, 'sms', $1, 'hello'
+		FROM business
+		RETURNING id`, address).Scan(&id))
+	return id
+}
+
+// dispatch does what a worker does before it calls the provider.
+func (b *bundle) dispatch(ctx context.Context, message int64, address string) error {
+	return pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `UPDATE messages SET state = 'dispatching', attempt = attempt + 1 WHERE id = $1`, message); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `
+			INSERT INTO dispatches (message_id, channel, address, attempt, dispatched_at)
+			VALUES ($1, 'sms', $2, 1, now())`, message, address)
+		return err
+	})
+}
+
+// refusedForHold tells the refusal of a dispatch to an address that a receipt holds.
+func refusedForHold(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pgErr.Code == "ON002"
+}
+
+func TestPromise4_acceptedHoldStopsDispatches(t *testing.T) {
+	t.Parallel()
+
+	b := started(t, nil)
+	const held, free = "+15550000001", "+15550000002"
+	message, other := b.addMessage(t, held), b.addMessage(t, free)
+
+	id, _, err := b.Accept(t.Context(), stop(1, held))
+	require.NoError(t, err)
+	require.Equal(t, 1, b.count(t, "inbound_pending WHERE receipt_id = $1 AND channel = 'sms' AND address = $2", id, held))
+
+	require.True(t, refusedForHold(b.dispatch(t.Context(), message, held)))
+	require.NoError(t, b.dispatch(t.Context(), other, free))
+}
+
+func TestPromise4_answerWaitsForARunningDispatch(t *testing.T) {
+	t.Parallel()
+
+	for name, prepare := range map[string]func(t *testing.T, b *bundle){
+		"first delivery": func(*testing.T, *bundle) {},
+		// The first one's answer may have been lost, so that the second is the one that counts.
+		"duplicate": func(t *testing.T, b *bundle) {
+			gone, cancel := context.WithCancel(t.Context())
+			_, wait := b.acceptAsync(gone, []inbox.Receipt{stop(1, "+15550000001")})
+			require.Eventually(t, func() bool { return b.count(t, "inbound_pending") == 1 }, patience, time.Millisecond)
+			cancel()
+			wait()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			var settled atomic.Int32
+			b := started(t, func(o *inbox.Options) { o.Observe.Settled = func(time.Duration) { settled.Add(1) } })
+			const address = "+15550000001"
+			require.NoError(t, b.dispatch(t.Context(), b.addMessage(t, address), address))
+			prepare(t, b)
+
+			var over, overAtAnswer atomic.Bool
+			var caller sync.WaitGroup
+			caller.Go(func() {
+				_, result, err := b.Accept(t.Context(), stop(1, address))
+				overAtAnswer.Store(over.Load() && result != 0 && err == nil)
+			})
+			require.Eventually(t, func() bool { return b.count(t, "inbound_pending") == 1 }, patience, time.Millisecond)
+
+			over.Store(true)
+			b.exec(t, "DELETE FROM dispatches")
+			caller.Wait()
+			require.True(t, overAtAnswer.Load())
+			require.Positive(t, settled.Load())
+		})
+	}
+}
+
+func TestPromise4_answerWaitsNoLongerThanACallCanStart(t *testing.T) {
+	t.Parallel()
+
+	const address = "+15550000001"
+	for name, test := range map[string]struct {
+		change string
+		waits  bool
+	}{
+		"a dispatch that nobody ends": {`UPDATE dispatches SET state = 'calling'`, true},
+		"an old dispatch":             {`UPDATE dispatches SET dispatched_at = now() - interval '3.1 seconds'`, false},
+		"an unknown outcome":          {`UPDATE dispatches SET state = 'unknown', unknown_at = now()`, false},
+		"another address":             {`UPDATE dispatches SET address = '+15550000009'`, false},
+		"another channel":             {`UPDATE dispatches SET channel = 'email'`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			waited := make(chan time.Duration, 1)
+			b := started(t, func(o *inbox.Options) { o.Observe.Settled = func(d time.Duration) { waited <- d } })
+			require.NoError(t, b.dispatch(t.Context(), b.addMessage(t, address), address))
+			b.exec(t, test.change)
+
+			_, result, err := b.Accept(t.Context(), stop(1, address))
+			require.NoError(t, err)
+			require.Equal(t, inbox.Accepted, result)
+			if !test.waits {
+				require.Empty(t, waited)
+				return
+			}
+			require.InDelta(t, 3, (<-waited).Seconds(), 1)
+		})
+	}
+}
+
+func TestPromise4_callerWhoLeavesDuringTheWaitGetsNoAnswer(t *testing.T) {
+	t.Parallel()
+
+	b := started(t, nil)
+	const address = "+15550000001"
+	require.NoError(t, b.dispatch(t.Context(), b.addMessage(t, address), address))
+
+	leaving, cancel := context.WithCancel(t.Context())
+	answers, wait := b.acceptAsync(leaving, []inbox.Receipt{stop(1, address)})
+	require.Eventually(t, func() bool { return b.count(t, "inbound_pending") == 1 }, patience, time.Millisecond)
+	cancel()
+	wait()
+	require.ErrorIs(t, answers[0].err, context.Canceled)
+	b.requireWhole(t, 1)
+}
+
+// Whichever comes first: the dispatch is refused because of the hold, or the answer waits until its call is over.
+func TestPromise4_noCallStartsAfterTheAnswer(t *testing.T) {
+	t.Parallel()
+
+	b := started(t, nil)
+	const rounds, atOnce = 400, 8
+
+	var refused, waitedFor atomic.Int32
+	var next atomic.Int32
+	messages := make([]int64, rounds)
+	for n := range messages {
+		messages[n] = b.addMessage(t, fmt.Sprintf("+1555%07d", n))
+	}
+
+	round := func(n int) error {
+		address := fmt.Sprintf("+1555%07d", n)
+		var (
+			callOver, overAtAnswer atomic.Bool
+			dispatchErr, acceptErr error
+			both                   sync.WaitGroup
+		)
+		both.Go(func() {
+			if dispatchErr = b.dispatch(t.Context(), messages[n], address); dispatchErr != nil {
+				return
+			}
+			callOver.Store(true)
+			_, dispatchErr = b.pool.Exec(t.Context(), "DELETE FROM dispatches WHERE message_id = $1", messages[n])
+		})
+		both.Go(func() {
+			_, _, acceptErr = b.Accept(t.Context(), stop(n, address))
+			overAtAnswer.Store(callOver.Load())
+		})
+		both.Wait()
+
+		switch {
+		case acceptErr != nil:
+			return acceptErr
+		case refusedForHold(dispatchErr):
+			refused.Add(1)
+			return nil
+		case dispatchErr != nil:
+			return dispatchErr
+		case !overAtAnswer.Load():
+			return fmt.Errorf("round %d: answered before the call to %s was over", n, address)
+		}
+		waitedFor.Add(1)
+		return nil
+	}
+
+	errs := make(chan error, atOnce)
+	for range atOnce {
+		go func() {
+			for n := int(next.Add(1)) - 1; n < rounds; n = int(next.Add(1)) - 1 {
+				if err := round(n); err != nil {
+					errs <- err
+					return
+				}
+			}
+			errs <- nil
+		}()
+	}
+	for range atOnce {
+		require.NoError(t, <-errs)
+	}
+	t.Logf("%d dispatches were refused, %d came first", refused.Load(), waitedFor.Load())
+	b.requireWhole(t, rounds)
+}
+
+func TestPromise4_holdsOnTheSameAddressesDoNotDeadlock(t *testing.T) {
+	t.Parallel()
+
+	var failures sync.Map
+	b := started(t, func(o *inbox.Options) {
+		o.Committers, o.MaxBatch = 4, 10
+		o.Observe.Failed = func(_ int, err error) { failures.Store(err.Error(), true) }
+	})
+	var receipts []inbox.Receipt
+	for n := range 400 {
+		receipts = append(receipts, stop(n, fmt.Sprintf("+1555000%04d", (n*7919)%20)))
+	}
+	require.Equal(t, map[inbox.Result]int{inbox.Accepted: 400}, tally(b.acceptAll(t.Context(), receipts)))
+	require.Equal(t, 400, b.count(t, "inbound_pending"))
+	failures.Range(func(err, _ any) bool { t.Errorf("a transaction failed: %s", err); return true })
+}
+
+// A worker that hangs between its dispatch and its commit holds the address: its neighbours must not pay for it.
+func TestPromise4_stuckDispatchDelaysItsAddressAlone(t *testing.T) {
+	t.Parallel()
+
+	b := setup(t, func(o *inbox.Options) { o.CommitTimeout, o.Committers = 2*time.Second, 1 })
+	const address = "+15550000001"
+	release := b.block(t, `UPDATE messages SET state = 'dispatching' WHERE id = $1`, b.addMessage(t, address))
+
+	receipts := []inbox.Receipt{stop(0, address)}
+	for n := range 50 {
+		receipts = append(receipts, status(n), stop(n+1, fmt.Sprintf("+1555001%04d", n)))
+	}
+	answers, wait := b.acceptAsync(t.Context(), receipts)
+	b.waitQueued(t, len(receipts))
+	b.Start()
+	wait()
+
+	require.Error(t, answers[0].err)
+	statuses := 0
+	for n, a := range answers {
+		if n%2 == 1 && a.err == nil {
+			statuses++
+		}
+	}
+	require.Equal(t, 50, statuses)
+
+	release()
+	for _, a := range b.acceptAll(t.Context(), receipts) {
+		require.NoError(t, a.err)
+	}
+	b.requireWhole(t, len(receipts))
+}
+
+func TestPromise4_holdThatIsNoAddressIsNotKept(t *testing.T) {
+	t.Parallel()
+
+	b := started(t, nil)
+	for n, hold := range []*inbox.Hold{
+		nil, {}, {Channel: jobs.ChannelSMS}, {Address: "+15550000001"},
+		{Channel: jobs.ChannelEmail, Address: "a\x00@example.com"},
+	} {
+		r := stop(n, "")
+		r.Hold = hold
+		_, result, err := b.Accept(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, inbox.Accepted, result)
+	}
+	require.Zero(t, b.count(t, "inbound_pending"))
+	b.requireWhole(t, 5)
+}

@@ -1,0 +1,238 @@
+package inbox
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/riverqueue/river"
+)
+
+// errOutage marks an error that is no single receipt's fault: the database is away, or refuses every write.
+var errOutage = errors.New("database away")
+
+// stored is what one transaction did.
+type stored struct {
+	ids      map[uuid.UUID]struct{} // the receipts that were new
+	queues   []string               // of the jobs
+	inFlight map[Hold]bool          // held addresses to which a provider call may be about to start
+}
+
+// store inserts a batch in one transaction.
+func (i *Inbox) store(ctx context.Context, batch []*entry) (stored, error) {
+	conn, err := i.opts.Pool.Acquire(ctx)
+	if err != nil {
+		return stored{}, fmt.Errorf("inbox: connect: %w: %w", errOutage, withCause(ctx, err))
+	}
+	defer conn.Release()
+
+	var s stored
+	err = pgx.BeginTxFunc(ctx, conn, i.txOptions(), func(tx pgx.Tx) (err error) {
+		s, err = i.insert(ctx, tx, batch)
+		return err
+	})
+	if err == nil {
+		return s, nil
+	}
+	if ctx.Err() != nil || conn.Conn().IsClosed() || refusesAll(err) {
+		return stored{}, fmt.Errorf("inbox: store %d receipts: %w: %w", len(batch), errOutage, withCause(ctx, err))
+	}
+	return stored{}, fmt.Errorf("inbox: store %d receipts: %w", len(batch), err)
+}
+
+// txOptions begins a transaction that waits for any one lock at most a fifth of CommitTimeout: when a dispatch is stuck
+// and holds its address, there is time left to store the others. READ COMMITTED is spelled out because insert relies on
+// each statement seeing what was committed before it. Both go in one round trip.
+func (i *Inbox) txOptions() pgx.TxOptions {
+	lockTimeout := max(i.opts.CommitTimeout/5, time.Millisecond)
+	return pgx.TxOptions{
+		BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = " + strconv.FormatInt(lockTimeout.Milliseconds(), 10),
+	}
+}
+
+// refusesAll tells errors that every statement would get from those that may come from one receipt.
+func refusesAll(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || len(pgErr.Code) != 5 {
+		return false
+	}
+	const readOnly = "25006" // a standby, or a primary that became one
+	if pgErr.Code == readOnly {
+		return true
+	}
+	switch pgErr.Code[:2] {
+	case "08", // connection exception
+		"53", // insufficient resources: disk full, too many connections
+		"57", // operator intervention: shutdown, cancelled, cannot connect now
+		"58": // system error
+		return true
+	}
+	return false
+}
+
+// withCause adds which time-out ended ctx to the error that came of it.
+func withCause(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
+}
+
+// insert stores the batch's receipts; for those that are new, also their jobs (or the outcome of those that have none) and
+// their holds.
+func (i *Inbox) insert(ctx context.Context, tx pgx.Tx, batch []*entry) (stored, error) {
+	ids, err := insertReceipts(ctx, tx, batch)
+	if err != nil {
+		return stored{}, fmt.Errorf("insert receipts: %w", err)
+	}
+	s := stored{ids: ids}
+
+	var (
+		held    []*entry
+		ignored []uuid.UUID
+		params  []river.InsertManyParams
+	)
+	for _, e := range batch {
+		if _, ok := ids[e.id]; !ok {
+			continue
+		}
+		if e.hold != nil {
+			held = append(held, e)
+		}
+		if e.job == nil {
+			ignored = append(ignored, e.id)
+			continue
+		}
+		params = append(params, river.InsertManyParams{Args: e.job})
+		s.queues = appendQueue(s.queues, e.job)
+	}
+
+	if s.inFlight, err = insertAside(ctx, tx, held, ignored); err != nil {
+		return stored{}, err
+	}
+	if len(params) > 0 {
+		if _, err := i.opts.River.InsertManyFastTx(ctx, tx, params); err != nil {
+			return stored{}, fmt.Errorf("insert jobs: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// insertReceipts returns the ids of the receipts that were new. Without a conflict target, since the dedupe key is unique
+// in each partition only; it also covers duplicates within the batch.
+func insertReceipts(ctx context.Context, tx pgx.Tx, batch []*entry) (map[uuid.UUID]struct{}, error) {
+	// Transactions that insert the same keys in different orders would wait for each other. Stable: of duplicates within
+	// the batch, the first to come is stored.
+	sorted := slices.Clone(batch)
+	slices.SortStableFunc(sorted, func(a, b *entry) int { return cmp.Compare(a.dedupeKey, b.dedupeKey) })
+
+	var (
+		n           = len(sorted)
+		ids         = make([]uuid.UUID, n)
+		providers   = make([]string, n)
+		kinds       = make([]string, n)
+		queries     = make([]string, n)
+		headers     = make([]string, n)
+		bodies      = make([][]byte, n)
+		dedupeKeys  = make([]string, n)
+		contactKeys = make([]string, n)
+		receivedAts = make([]time.Time, n)
+	)
+	for at, e := range sorted {
+		ids[at], providers[at], kinds[at], queries[at] = e.id, e.provider, e.kind, e.query
+		headers[at], bodies[at], dedupeKeys[at], contactKeys[at] = e.headers, e.body, e.dedupeKey, e.contactKey
+		receivedAts[at] = e.receivedAt
+	}
+
+	rows, err := tx.Query(ctx, `
+		INSERT INTO webhook_events (id, provider, kind, query, headers, body, dedupe_key, contact_key, received_at)
+		SELECT id, provider, kind, query, headers::jsonb, body, dedupe_key, NULLIF(contact_key, ''), received_at
+		FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::text[], $9::timestamptz[])
+			AS r (id, provider, kind, query, headers, body, dedupe_key, contact_key, received_at)
+		ON CONFLICT DO NOTHING
+		RETURNING id`,
+		ids, providers, kinds, queries, headers, bodies, dedupeKeys, contactKeys, receivedAts)
+	if err != nil {
+		return nil, err
+	}
+
+	added := make(map[uuid.UUID]struct{}, n)
+	var id uuid.UUID
+	_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
+		added[id] = struct{}{}
+		return nil
+	})
+	return added, err
+}
+
+// insertAside inserts holds and the outcomes of receipts without a job, in one round trip, and returns the held addresses
+// to which a dispatch was committed whose provider call may not have started. From the insert of its hold on, this
+// transaction alone has the address's lock, so that answer stays complete: a later dispatch sees the hold.
+func insertAside(ctx context.Context, tx pgx.Tx, held []*entry, ignored []uuid.UUID) (map[Hold]bool, error) {
+	batch := &pgx.Batch{}
+	inFlight := map[Hold]bool{}
+
+	if len(held) > 0 {
+		// The row's trigger takes the address's lock: in the same order in every transaction.
+		held = slices.Clone(held)
+		slices.SortStableFunc(held, func(a, b *entry) int {
+			return cmp.Or(cmp.Compare(a.hold.Channel, b.hold.Channel), cmp.Compare(a.hold.Address, b.hold.Address))
+		})
+		ids, channels, addresses := make([]uuid.UUID, len(held)), make([]string, len(held)), make([]string, len(held))
+		for at, e := range held {
+			ids[at], channels[at], addresses[at] = e.id, e.hold.Channel, e.hold.Address
+		}
+		batch.Queue(`
+			INSERT INTO inbound_pending (receipt_id, channel, address)
+			SELECT receipt_id, channel, address
+			FROM unnest($1::uuid[], $2::text[], $3::text[]) AS h (receipt_id, channel, address)`,
+			ids, channels, addresses)
+		batch.Queue(`
+			SELECT channel, address
+			FROM dispatches
+			WHERE `+mayStillCall+`
+				AND (channel, address) IN (SELECT channel, address FROM unnest($1::text[], $2::text[]) AS h (channel, address))`,
+			channels, addresses,
+		).Query(func(rows pgx.Rows) error {
+			var h Hold
+			_, err := pgx.ForEachRow(rows, []any{&h.Channel, &h.Address}, func() error {
+				inFlight[h] = true
+				return nil
+			})
+			return err
+		})
+	}
+	if len(ignored) > 0 {
+		batch.Queue(`
+			INSERT INTO receipt_outcomes (receipt_id, outcome)
+			SELECT unnest($1::uuid[]), 'ignored'`,
+			ignored)
+	}
+
+	if batch.Len() == 0 {
+		return inFlight, nil
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, fmt.Errorf("insert holds and outcomes: %w", err)
+	}
+	return inFlight, nil
+}
+
+// appendQueue adds the job's queue unless it is there.
+func appendQueue(queues []string, job river.JobArgs) []string {
+	queue := river.QueueDefault
+	if withOpts, ok := job.(river.JobArgsWithInsertOpts); ok {
+		queue = cmp.Or(withOpts.InsertOpts().Queue, queue)
+	}
+	if slices.Contains(queues, queue) {
+		return queues
+	}
+	return append(queues, queue)
+}

@@ -1,0 +1,150 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+
+	"onward/web/inbox"
+)
+
+const (
+	// maxBody is what a request may carry: 1 MiB.
+	maxBody = 1 << 20
+
+	// readAhead is what is allocated on the word of a Content-Length: nearly every real body fits.
+	readAhead = 8 << 10
+
+	// retryAfter, in seconds, is longer than the inbox needs to work off a full queue.
+	retryAfter = "5"
+)
+
+// Why a request is refused.
+var (
+	errMalformed = errors.New("malformed request")
+	errTooLarge  = errors.New("body over 1 MiB")
+)
+
+// endpoint is what differs from one endpoint to the next.
+type endpoint struct {
+	provider string
+	unsigned int // the status that answers a bad signature
+
+	// read verifies a request, before it looks at anything else in it, and returns the receipt and the index of the secret
+	// that matched, or -1. It need not set what serve fills in.
+	read func(r *http.Request, body []byte) (inbox.Receipt, int, error)
+
+	// accepted writes the answer to a receipt that is stored.
+	accepted func(w http.ResponseWriter)
+}
+
+// serve is the one way in: size, signature, shape, inbox, in this order. The method is the router's business.
+func (h *Webhooks) serve(e endpoint) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		receivedAt := h.opts.Clock()
+
+		body, err := readBody(w, r)
+		if err != nil {
+			h.refuse(w, r, e, -1, err)
+			return
+		}
+		receipt, secret, err := e.read(r, body)
+		if err != nil {
+			h.refuse(w, r, e, secret, err)
+			return
+		}
+
+		receipt.Provider = e.provider
+		receipt.Query = r.URL.RawQuery
+		receipt.Headers = headersThatMatter(r.Header)
+		receipt.Body = body
+		receipt.ReceivedAt = receivedAt
+
+		_, result, err := h.opts.Inbox.Accept(r.Context(), receipt)
+		if err != nil {
+			h.refuse(w, r, e, secret, err)
+			return
+		}
+		if result == inbox.Duplicate {
+			h.opts.Observe(e.provider, ResultDuplicate, secret)
+		} else {
+			h.opts.Observe(e.provider, ResultAccepted, secret)
+		}
+		e.accepted(w)
+	}
+}
+
+// refuse answers a request that was not accepted: with a status and nothing else.
+func (h *Webhooks) refuse(w http.ResponseWriter, r *http.Request, e endpoint, secret int, err error) {
+	result, status, level := ResultError, http.StatusServiceUnavailable, slog.LevelError
+	switch {
+	case errors.Is(err, errTooLarge):
+		result, status, level = ResultTooLarge, http.StatusRequestEntityTooLarge, slog.LevelWarn
+	case errors.Is(err, errMalformed):
+		result, status, level = ResultMalformed, http.StatusBadRequest, slog.LevelWarn
+	case errors.Is(err, ErrStaleTimestamp):
+		result, status, level = ResultStaleTimestamp, e.unsigned, slog.LevelWarn
+	case errors.Is(err, ErrBadSignature):
+		result, status, level = ResultBadSignature, e.unsigned, slog.LevelWarn
+	case errors.Is(err, inbox.ErrOverloaded):
+		result, level = ResultOverloaded, slog.LevelWarn
+	case errors.Is(err, context.Canceled):
+		level = slog.LevelInfo // the caller hung up, or the process stops
+	}
+
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", retryAfter)
+	}
+	w.WriteHeader(status)
+
+	h.opts.Observe(e.provider, result, secret)
+	h.opts.Logger.LogAttrs(r.Context(), level, "webhook not accepted",
+		slog.String("provider", e.provider), slog.String("path", r.URL.Path), slog.String("result", result),
+		slog.Int("status", status), slog.Any("error", err))
+}
+
+// readBody reads at most maxBody bytes, whatever Content-Length says.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength > maxBody {
+		w.Header().Set("Connection", "close") // so that the rest need not be read
+		return nil, errTooLarge
+	}
+
+	var body bytes.Buffer
+	body.Grow(int(min(max(r.ContentLength, 0)+bytes.MinRead, readAhead)))
+	if _, err := io.Copy(&body, http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return nil, errTooLarge
+		}
+		return nil, fmt.Errorf("%w: body broke off: %w", errMalformed, err)
+	}
+	return body.Bytes(), nil
+}
+
+// headersThatMatter picks what proves where a request came from and what tells deliveries apart.
+func headersThatMatter(h http.Header) map[string][]string {
+	kept := map[string][]string{}
+	for _, name := range []string{
+		"Content-Type", "User-Agent",
+		"X-Twilio-Signature", "I-Twilio-Idempotency-Token",
+		"Svix-Id", "Svix-Timestamp", "Svix-Signature",
+		"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature",
+	} {
+		if values := h[name]; len(values) > 0 {
+			kept[name] = values
+		}
+	}
+	return kept
+}
+
+// hashOf stands in for an identity that a body does not state.
+func hashOf(body []byte) string {
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:])
+}
