@@ -329,11 +329,10 @@ COMMENT ON TABLE worker_processes IS 'Heartbeats of the fleet: jobs that ran in 
 CREATE FUNCTION onward_append_only() RETURNS trigger
     LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'facts'
-        AND current_setting('onward.erasure', true) = 'on'
-        AND to_jsonb(NEW) - 'note' = to_jsonb(OLD) - 'note'
-        AND NEW.note IS NULL THEN
-        RETURN NEW;
+    IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'facts' AND current_setting('onward.erasure', true) = 'on' THEN
+        IF to_jsonb(NEW) - 'note' = to_jsonb(OLD) - 'note' AND to_jsonb(NEW) -> 'note' = 'null' THEN
+            RETURN NEW;
+        END IF;
     END IF;
     RAISE EXCEPTION '% is append-only: % refused', TG_TABLE_NAME, TG_OP
         USING ERRCODE = 'ON003', HINT = 'Record a new fact; statuses follow from facts.';

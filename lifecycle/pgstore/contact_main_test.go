@@ -1,7 +1,6 @@
 package pgstore_test
 
 import (
-	"context"
 	"os"
 	"testing"
 

@@ -157,13 +157,20 @@ func TestPromise1_terminatedBackendsLoseNothing(t *testing.T) {
 	for n := range 40 {
 		receipts = append(receipts, status(n))
 	}
-	answers, wait := b.acceptAsync(t.Context(), receipts)
-	require.Eventually(t, func() bool {
-		return b.count(t, "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()") == 2 && b.Len() > 0
-	}, patience, time.Millisecond, "both committers are in the middle of a transaction")
-	b.exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+	const stuck = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+	one, wait1 := b.acceptAsync(t.Context(), receipts[:1])
+	require.Eventually(t, func() bool { return b.count(t, stuck) == 1 }, patience, time.Millisecond)
+	two, wait2 := b.acceptAsync(t.Context(), receipts[1:2])
+	require.Eventually(t, func() bool { return b.count(t, stuck) == 2 }, patience, time.Millisecond)
+	rest, wait3 := b.acceptAsync(t.Context(), receipts[2:])
+	b.waitQueued(t, len(rest))
+
+	b.exec(t, "SELECT pg_terminate_backend(pid) FROM "+stuck)
 	release()
-	wait()
+	wait1()
+	wait2()
+	wait3()
+	answers := slices.Concat(one, two, rest)
 
 	failed := tally(answers)[0]
 	require.Positive(t, failed)
@@ -201,7 +208,7 @@ func (c *cutConn) Read(p []byte) (int, error) {
 func TestPromise1_answerLostAtTheCommitIsAnErrorAndTheRepeatADuplicate(t *testing.T) {
 	t.Parallel()
 
-	db := pgtest.New(t, migrate)
+	db := pgtest.New(t, pgtest.Schema)
 	config, err := pgxpool.ParseConfig(db.DSN)
 	require.NoError(t, err)
 	var armed atomic.Bool
