@@ -15,10 +15,10 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(Main(m)) }
 
-var migrations atomic.Int32
+var migrated atomic.Int32
 
 func migrate(ctx context.Context, dsn string) error {
-	migrations.Add(1)
+	migrated.Add(1)
 
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
@@ -47,7 +47,7 @@ func TestNew_eachTestHasADatabaseOfItsOwn(t *testing.T) {
 			names, err := pgx.CollectRows(rows, pgx.RowTo[string])
 			require.NoError(t, err)
 			require.Equal(t, []string{name}, names)
-			require.EqualValues(t, 1, migrations.Load(), "the template is migrated once")
+			require.EqualValues(t, 1, migrated.Load(), "the template is migrated once")
 		})
 	}
 }

@@ -136,11 +136,10 @@ type recipient struct {
 // recipients reads the next businesses of the audience, those to be skipped included.
 func recipients(ctx context.Context, tx pgx.Tx, c campaign, limit int) ([]recipient, error) {
 	args := []any{c.channel, c.cursor, c.last, limit}
-	where := "true"
-	switch {
-	case c.audience.Filter != nil:
+	var where string
+	if c.audience.Filter != nil {
 		where = c.audience.Filter.Where("b", &args)
-	default:
+	} else {
 		args = append(args, c.audience.BusinessIDs)
 		where = "b.public_id = ANY($5)"
 	}

@@ -185,7 +185,7 @@ func (c *cutOff) start(m provider.Message) {
 	c.done = make(chan struct{})
 	go func() {
 		defer close(c.done)
-		_, _ = c.Sender.Send(context.Background(), m)
+		_, _ = c.Send(context.Background(), m)
 	}()
 }
 

@@ -63,7 +63,7 @@ func (r repeatable) claim(ctx context.Context, tx pgx.Tx, tokenID int64) (*store
 		Scan(&same, &s.status, &s.body)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return nil, nil //nolint:nilnil // no answer yet is no error
+		return nil, nil // no answer yet is no error
 	case err != nil:
 		return nil, fmt.Errorf("read an idempotency key: %w", err)
 	case !same:

@@ -32,7 +32,7 @@ type cursor struct {
 // position reads the cursor of a list; nil at the top.
 func position[P any](in pageInput, list string) (*P, error) {
 	if in.Cursor == "" {
-		return nil, nil //nolint:nilnil // the top of the list is no error
+		return nil, nil // the top of the list is no error
 	}
 	var c cursor
 	var p P

@@ -30,6 +30,7 @@ func TestUnsubscribePageChangesNothing(t *testing.T) {
 			require.Contains(t, w.Body.String(), "a•••@e•••.com")
 			require.NotContains(t, w.Body.String(), "ana@example.com")
 			require.Contains(t, w.Body.String(), `<form method="post">`)
+			require.NotContains(t, w.Body.String(), "unsubscribed", "it is not done yet")
 		}
 	}
 	require.Empty(t, b.inbox.receipts)

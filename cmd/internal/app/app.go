@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 
@@ -191,7 +192,7 @@ func Connect(ctx context.Context, cfg Config, size int32) (*pgxpool.Pool, error)
 
 // redact keeps the cause of a connection error without its DSN.
 func redact(err error) error {
-	var pe *pgx.ParseConfigError
+	var pe *pgconn.ParseConfigError
 	if errors.As(err, &pe) {
 		return errors.New("the DSN can't be read")
 	}

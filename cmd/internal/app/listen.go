@@ -177,7 +177,7 @@ func (a *App) ready(ctx context.Context) map[string]string {
 			reasons["database"] = "does not answer"
 		}
 	}
-	if a.inbox != nil && a.inbox.Len() >= inbox.DefaultQueueLength {
+	if a.inbox != nil && a.inbox.Full() {
 		reasons["inbox"] = "full"
 	}
 	return reasons

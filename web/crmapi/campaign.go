@@ -1,0 +1,212 @@
+package crmapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"onward/jobs"
+	"onward/lifecycle"
+	"onward/lifecycle/pgstore"
+	"onward/web/apitoken"
+)
+
+// Statuses of a campaign.
+const (
+	campaignDraft     = "draft"
+	campaignScheduled = "scheduled"
+	campaignSending   = "sending"
+	campaignPaused    = "paused"
+	campaignSent      = "sent"
+	campaignCancelled = "cancelled"
+)
+
+// Campaign is one template to one audience over one channel.
+type Campaign struct {
+	ID           uuid.UUID        `json:"id" format:"uuid"`
+	Name         string           `json:"name"`
+	Channel      string           `json:"channel" enum:"sms,email"`
+	Subject      string           `json:"subject"`
+	Body         string           `json:"body"`
+	Audience     audienceBody     `json:"audience"`
+	Status       string           `json:"status" enum:"draft,scheduled,sending,paused,sent,cancelled"`
+	StatusReason *string          `json:"status_reason"`
+	SendAt       *time.Time       `json:"send_at"`
+	PerSecond    *float64         `json:"per_second"`
+	CreatedAt    time.Time        `json:"created_at"`
+	LaunchedAt   *time.Time       `json:"launched_at"`
+	FinishedAt   *time.Time       `json:"finished_at"`
+	Counters     map[string]int64 `json:"counters" doc:"Messages by state, and recipients skipped as skipped_REASON"`
+	Total        int64            `json:"total" doc:"Messages made so far"`
+	ETA          *time.Time       `json:"eta" doc:"When the last message is handed over at the present pace, quiet hours aside; null unless sending"`
+}
+
+type campaignRow struct {
+	id        int64
+	audience  []byte
+	counters  []byte
+	fannedOut bool
+	Campaign
+}
+
+const campaignQuery = `
+	SELECT c.id, c.public_id, c.name, c.channel, c.subject, c.body, c.audience, c.status, c.status_reason, c.send_at,
+		c.per_second::float8, c.created_at, c.launched_at, c.finished_at, c.fanned_out_at IS NOT NULL,
+		COALESCE((
+			SELECT jsonb_object_agg(k.state, k.n)
+			FROM (SELECT state, sum(n) AS n FROM campaign_counters WHERE campaign_id = c.id GROUP BY state) k
+		), '{}')
+	FROM campaigns c
+	WHERE `
+
+func scanCampaign(row pgx.CollectableRow) (campaignRow, error) {
+	var c campaignRow
+	err := row.Scan(&c.id, &c.ID, &c.Name, &c.Channel, &c.Subject, &c.Body, &c.audience, &c.Status, &c.StatusReason, &c.SendAt,
+		&c.PerSecond, &c.CreatedAt, &c.LaunchedAt, &c.FinishedAt, &c.fannedOut, &c.counters)
+	if err != nil {
+		return c, err
+	}
+	c.SendAt, c.LaunchedAt, c.FinishedAt, c.CreatedAt = utc(c.SendAt), utc(c.LaunchedAt), utc(c.FinishedAt), c.CreatedAt.UTC()
+	var stored storedAudience
+	if err := json.Unmarshal(c.audience, &stored); err != nil {
+		return c, fmt.Errorf("read the audience: %w", err)
+	}
+	c.Audience = stored.view()
+	c.Counters = map[string]int64{}
+	if err := json.Unmarshal(c.counters, &c.Counters); err != nil {
+		return c, fmt.Errorf("read the counters: %w", err)
+	}
+	for _, s := range lifecycle.MessageStates() {
+		c.Counters[string(s)] += 0 // each state is there, so that nobody has to ask whether it is
+	}
+	for state, n := range c.Counters {
+		if !strings.HasPrefix(state, "skipped_") {
+			c.Total += n
+		}
+	}
+	return c, nil
+}
+
+func (a *API) campaign(ctx context.Context, q pgstore.Querier, id uuid.UUID) (campaignRow, error) {
+	rows, err := q.Query(ctx, campaignQuery+`c.public_id = $1`, id)
+	if err != nil {
+		return campaignRow{}, fmt.Errorf("read campaign: %w", err)
+	}
+	c, err := pgx.CollectExactlyOneRow(rows, scanCampaign)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return c, notFound(targetCampaign)
+	}
+	if err != nil {
+		return c, fmt.Errorf("read campaign: %w", err)
+	}
+	c.ETA, err = a.eta(ctx, q, c)
+	return c, err
+}
+
+// eta is when the last message is handed over: what is left, at the pace of campaign and sender, or where
+// neither has one at the pace so far. While the audience is still being turned into messages nobody knows.
+func (a *API) eta(ctx context.Context, q pgstore.Querier, c campaignRow) (*time.Time, error) {
+	left := c.Counters[string(lifecycle.MessageQueued)] + c.Counters[string(lifecycle.MessageDispatching)]
+	if c.Status != campaignSending || !c.fannedOut || left == 0 {
+		return nil, nil // nobody knows is an answer
+	}
+	sender := a.opts.SMSFrom
+	if c.Channel == jobs.ChannelEmail {
+		sender = a.opts.EmailFrom
+	}
+	var pace *float64
+	err := q.QueryRow(ctx, `
+		SELECT LEAST((SELECT (per_second / slowdown)::float8 FROM senders WHERE channel = $1 AND address = $2), $3::float8)`,
+		c.Channel, sender, c.PerSecond).Scan(&pace)
+	if err != nil {
+		return nil, fmt.Errorf("read a sender's pace: %w", err)
+	}
+	now := a.opts.Clock()
+	if pace == nil && c.LaunchedAt != nil && c.Total > left {
+		pace = orNull(float64(c.Total-left) / max(now.Sub(*c.LaunchedAt).Seconds(), 1))
+	}
+	if pace == nil {
+		return nil, nil // see above
+	}
+	const century = 100 * 365 * 24 * time.Hour // the most that a Duration can be asked to hold with room to spare
+	wait := min(float64(left) / *pace, century.Seconds())
+	return utc(new(now.Add(time.Duration(wait * float64(time.Second))))), nil
+}
+
+const tagCampaigns = "Campaigns"
+
+func (a *API) registerCampaigns(h huma.API) {
+	register(a, h, apitoken.Operator, operation{
+		method: http.MethodPost, path: "/campaigns", id: "createCampaign", tag: tagCampaigns, status: http.StatusCreated,
+		summary: "Create a campaign, as a draft",
+		description: "Body and subject are templates with {{.Name}}, {{.City}}, {{.SiteURL}} and {{.UnsubscribeURL}}. " +
+			"The audience is business_ids or filter, the filter with the names of the list of businesses; an empty filter is everyone.",
+	}, a.createCampaign)
+	register(a, h, apitoken.Viewer, operation{
+		method: http.MethodGet, path: "/campaigns", id: "listCampaigns", tag: tagCampaigns, summary: "List campaigns, newest first",
+	}, a.listCampaigns)
+	register(a, h, apitoken.Viewer, operation{
+		method: http.MethodGet, path: "/campaigns/{id}", id: "getCampaign", tag: tagCampaigns, summary: "One campaign, with counters and eta",
+	}, a.getCampaign)
+	for _, m := range moves() {
+		register(a, h, apitoken.Operator, operation{
+			method: http.MethodPost, path: "/campaigns/{id}/" + m.name, id: m.name + "Campaign", tag: tagCampaigns,
+			status: http.StatusAccepted, summary: m.summary, description: m.description,
+		}, a.moveCampaign(m))
+	}
+}
+
+type campaignPath struct {
+	ID uuid.UUID `path:"id" format:"uuid"`
+}
+
+func (a *API) getCampaign(ctx context.Context, in *campaignPath) (*struct{ Body Campaign }, error) {
+	c, err := a.campaign(ctx, a.opts.Pool, in.ID)
+	return &struct{ Body Campaign }{c.Campaign}, err
+}
+
+type listCampaignsInput struct {
+	pageInput
+	Status  []string `query:"status" doc:"Any of these, with commas"`
+	Channel string   `query:"channel" enum:"sms,email"`
+}
+
+func (a *API) listCampaigns(ctx context.Context, in *listCampaignsInput) (*pageOutput[Campaign], error) {
+	const list = "campaigns"
+	behind, err := position[byID](in.pageInput, list)
+	if err != nil {
+		return nil, err
+	}
+	known := []string{campaignDraft, campaignScheduled, campaignSending, campaignPaused, campaignSent, campaignCancelled}
+	if err := checkAnyOf("query.status", in.Status, known); err != nil {
+		return nil, err
+	}
+	rows, err := a.opts.Pool.Query(ctx, campaignQuery+`c.id < $1
+			AND (cardinality($2::text[]) = 0 OR c.status = ANY($2::text[]))
+			AND ($3 = '' OR c.channel = $3)
+		ORDER BY c.id DESC
+		LIMIT $4`, behind.above(), append([]string{}, in.Status...), in.Channel, in.Limit+1)
+	if err != nil {
+		return nil, fmt.Errorf("list campaigns: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, scanCampaign)
+	if err != nil {
+		return nil, fmt.Errorf("list campaigns: %w", err)
+	}
+	for i := range found {
+		if found[i].ETA, err = a.eta(ctx, a.opts.Pool, found[i]); err != nil {
+			return nil, err
+		}
+	}
+	return page(in.pageInput, list, found,
+		func(c campaignRow) Campaign { return c.Campaign },
+		func(c campaignRow) any { return byID{c.id} })
+}
