@@ -61,14 +61,9 @@ func detail(ctx context.Context, q pgstore.Querier, b pgstore.Business) (Busines
 	return d, err
 }
 
-// businessPath names the business that an endpoint is about.
-type businessPath struct {
-	ID uuid.UUID `path:"id" format:"uuid"`
-}
-
-// find reads the business, or answers 404.
-func (p businessPath) find(ctx context.Context, q pgstore.Querier) (pgstore.Business, error) {
-	b, err := pgstore.BusinessByPublicID(ctx, q, p.ID)
+// business reads the business that an endpoint is about, or answers 404.
+func business(ctx context.Context, q pgstore.Querier, id uuid.UUID) (pgstore.Business, error) {
+	b, err := pgstore.BusinessByPublicID(ctx, q, id)
 	if errors.Is(err, pgstore.ErrNoBusiness) {
 		return b, notFound(targetBusiness)
 	}
@@ -139,10 +134,10 @@ func (a *API) createBusiness(ctx context.Context, in *createBusinessInput) (*ans
 	})
 }
 
-func (a *API) getBusiness(ctx context.Context, in *struct{ businessPath }) (*struct{ Body BusinessDetail }, error) {
+func (a *API) getBusiness(ctx context.Context, in *PathID) (*struct{ Body BusinessDetail }, error) {
 	out := &struct{ Body BusinessDetail }{}
 	err := a.read(ctx, func(tx pgx.Tx) error {
-		b, err := in.find(ctx, tx)
+		b, err := business(ctx, tx, in.ID)
 		if err != nil {
 			return err
 		}
@@ -158,7 +153,7 @@ func (a *API) read(ctx context.Context, fn func(pgx.Tx) error) error {
 }
 
 type updateBusinessInput struct {
-	businessPath
+	PathID
 	Body struct {
 		Name       change `json:"name,omitempty" minLength:"1" maxLength:"200"`
 		Phone      change `json:"phone,omitempty" maxLength:"40"`
@@ -173,7 +168,7 @@ type updateBusinessInput struct {
 
 func (a *API) updateBusiness(ctx context.Context, in *updateBusinessInput) (*answer[BusinessDetail], error) {
 	return act(ctx, a, func(ctx context.Context, u *unit) (*answer[BusinessDetail], error) {
-		before, err := in.find(ctx, u)
+		before, err := business(ctx, u, in.ID)
 		if err != nil {
 			return nil, err
 		}

@@ -14,8 +14,8 @@ import (
 	"onward/lifecycle/pgstore"
 )
 
-// filterInput is a filter in a query.
-type filterInput struct {
+// BusinessQuery is a filter of businesses in a query.
+type BusinessQuery struct {
 	Q                  string    `query:"q" maxLength:"200" doc:"Part of a name, of a phone in any spelling, of an email or a city"`
 	ContactStatus      []string  `query:"contact_status" doc:"Any of these, with commas"`
 	WebsiteStatus      []string  `query:"website_status" doc:"Any of these, with commas"`
@@ -30,7 +30,7 @@ type filterInput struct {
 	UpdatedBefore      time.Time `query:"updated_before"`
 }
 
-func (f filterInput) filter() (pgstore.BusinessFilter, error) {
+func (f BusinessQuery) filter() (pgstore.BusinessFilter, error) {
 	out := pgstore.BusinessFilter{
 		Q: f.Q, ContactStatus: f.ContactStatus, WebsiteStatus: f.WebsiteStatus, SubscriptionStatus: f.SubscriptionStatus,
 		TicketStatus: f.TicketStatus, City: f.City, Country: f.Country, Category: f.Category,
@@ -133,8 +133,8 @@ func unmarshalString(data []byte, v **string) error {
 }
 
 type listBusinessesInput struct {
-	filterInput
-	pageInput
+	BusinessQuery
+	Paging
 	Sort string `query:"sort" enum:"name,-name,created_at,-created_at,updated_at,-updated_at" default:"-created_at" doc:"A minus: the other way round"`
 }
 
@@ -144,7 +144,7 @@ func (a *API) listBusinesses(ctx context.Context, in *listBusinessesInput) (*pag
 		return nil, err
 	}
 	sort, list := pgstore.BusinessSort(in.Sort), "businesses:"+in.Sort
-	behind, err := position[pgstore.BusinessPosition](in.pageInput, list)
+	behind, err := position[pgstore.BusinessPosition](in.Paging, list)
 	if err != nil {
 		return nil, err
 	}
@@ -152,5 +152,5 @@ func (a *API) listBusinesses(ctx context.Context, in *listBusinessesInput) (*pag
 	if err != nil {
 		return nil, err
 	}
-	return page(in.pageInput, list, rows, viewBusiness, func(b pgstore.Business) any { return sort.Position(b) })
+	return page(in.Paging, list, rows, viewBusiness, func(b pgstore.Business) any { return sort.Position(b) })
 }

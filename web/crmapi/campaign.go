@@ -164,24 +164,20 @@ func (a *API) registerCampaigns(h huma.API) {
 	}
 }
 
-type campaignPath struct {
-	ID uuid.UUID `path:"id" format:"uuid"`
-}
-
-func (a *API) getCampaign(ctx context.Context, in *campaignPath) (*struct{ Body Campaign }, error) {
+func (a *API) getCampaign(ctx context.Context, in *PathID) (*struct{ Body Campaign }, error) {
 	c, err := a.campaign(ctx, a.opts.Pool, in.ID)
 	return &struct{ Body Campaign }{c.Campaign}, err
 }
 
 type listCampaignsInput struct {
-	pageInput
+	Paging
 	Status  []string `query:"status" doc:"Any of these, with commas"`
 	Channel string   `query:"channel" enum:"sms,email"`
 }
 
 func (a *API) listCampaigns(ctx context.Context, in *listCampaignsInput) (*pageOutput[Campaign], error) {
 	const list = "campaigns"
-	behind, err := position[byID](in.pageInput, list)
+	behind, err := position[byID](in.Paging, list)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +202,7 @@ func (a *API) listCampaigns(ctx context.Context, in *listCampaignsInput) (*pageO
 			return nil, err
 		}
 	}
-	return page(in.pageInput, list, found,
+	return page(in.Paging, list, found,
 		func(c campaignRow) Campaign { return c.Campaign },
 		func(c campaignRow) any { return byID{c.id} })
 }

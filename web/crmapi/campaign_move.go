@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
@@ -44,7 +45,7 @@ func moves() []move {
 }
 
 type moveCampaignInput struct {
-	campaignPath
+	PathID
 	Body *struct {
 		Reason *string `json:"reason,omitempty" nullable:"true" maxLength:"2000" doc:"Why: shown as status_reason and kept in the operators' log"`
 	}
@@ -60,7 +61,7 @@ func (in *moveCampaignInput) reason() string {
 func (a *API) moveCampaign(m move) func(context.Context, *moveCampaignInput) (*answer[Campaign], error) {
 	return func(ctx context.Context, in *moveCampaignInput) (*answer[Campaign], error) {
 		return act(ctx, a, func(ctx context.Context, u *unit) (*answer[Campaign], error) {
-			c, err := u.lockCampaign(ctx, in.campaignPath)
+			c, err := u.lockCampaign(ctx, in.ID)
 			if err != nil {
 				return nil, err
 			}
@@ -86,13 +87,13 @@ type lockedCampaign struct {
 	sendAt *time.Time
 }
 
-func (u *unit) lockCampaign(ctx context.Context, p campaignPath) (lockedCampaign, error) {
+func (u *unit) lockCampaign(ctx context.Context, id uuid.UUID) (lockedCampaign, error) {
 	var c lockedCampaign
 	err := u.QueryRow(ctx, `
 		SELECT id, status, send_at
 		FROM campaigns
 		WHERE public_id = $1
-		FOR NO KEY UPDATE`, p.ID).Scan(&c.id, &c.status, &c.sendAt)
+		FOR NO KEY UPDATE`, id).Scan(&c.id, &c.status, &c.sendAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return c, notFound(targetCampaign)
 	}

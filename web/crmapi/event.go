@@ -48,7 +48,7 @@ func (a *API) registerEvents(h huma.API) {
 }
 
 type recordEventInput struct {
-	businessPath
+	PathID
 	Body struct {
 		Event      string     `json:"event" enum:"generation_started,generation_completed,generation_failed,site_deployed,purchase_completed,ticket_opened,ticket_closed,opted_out,operator_reopened"`
 		OccurredAt *time.Time `json:"occurred_at,omitempty" nullable:"true" doc:"Default now; at most 5 minutes ahead"`
@@ -72,7 +72,7 @@ func (a *API) recordEvent(ctx context.Context, in *recordEventInput) (*answer[Re
 		return nil, invalid("body.occurred_at", "is more than 5 minutes ahead")
 	}
 	out, err := act(ctx, a, func(ctx context.Context, u *unit) (*answer[RecordedEvent], error) {
-		b, err := in.find(ctx, u)
+		b, err := business(ctx, u, in.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -85,7 +85,7 @@ func (a *API) recordEvent(ctx context.Context, in *recordEventInput) (*answer[Re
 		return out, err
 	}
 	// Also when this is a repetition: its caller relies on the answer no less.
-	b, err := in.find(ctx, a.opts.Pool)
+	b, err := business(ctx, a.opts.Pool, in.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -144,7 +144,7 @@ func (b *bundle) send(role apitoken.Role, method, path string, body any, header 
 		req.Header.Set("Content-Type", "application/json")
 	}
 	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Add(header[i], header[i+1])
+		req.Header.Set(header[i], header[i+1])
 	}
 	res, err := b.server.Client().Do(req)
 	require.NoError(b.t, err)

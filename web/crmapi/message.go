@@ -89,17 +89,13 @@ func (a *API) registerMessages(h huma.API) {
 	}, a.resolveMessage)
 }
 
-type messagePath struct {
-	ID uuid.UUID `path:"id" format:"uuid"`
-}
-
-func (a *API) getMessage(ctx context.Context, in *messagePath) (*struct{ Body Message }, error) {
+func (a *API) getMessage(ctx context.Context, in *PathID) (*struct{ Body Message }, error) {
 	m, err := message(ctx, a.opts.Pool, in.ID)
 	return &struct{ Body Message }{m.Message}, err
 }
 
 type listMessagesInput struct {
-	pageInput
+	Paging
 	CampaignID uuid.UUID `query:"campaign_id" format:"uuid"`
 	BusinessID uuid.UUID `query:"business_id" format:"uuid"`
 	State      []string  `query:"state" doc:"Any of these, with commas"`
@@ -107,7 +103,7 @@ type listMessagesInput struct {
 
 func (a *API) listMessages(ctx context.Context, in *listMessagesInput) (*pageOutput[Message], error) {
 	const list = "messages"
-	behind, err := position[byID](in.pageInput, list)
+	behind, err := position[byID](in.Paging, list)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +136,7 @@ func (a *API) listMessages(ctx context.Context, in *listMessagesInput) (*pageOut
 	if err != nil {
 		return nil, fmt.Errorf("list messages: %w", err)
 	}
-	return page(in.pageInput, list, found,
+	return page(in.Paging, list, found,
 		func(m messageRow) Message { return m.Message },
 		func(m messageRow) any { return byID{m.id} })
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"onward/jobs"
@@ -17,7 +18,7 @@ import (
 )
 
 type resolveMessageInput struct {
-	messagePath
+	PathID
 	Body struct {
 		As   string  `json:"as" enum:"sent,not_sent"`
 		Note *string `json:"note,omitempty" nullable:"true" maxLength:"2000" doc:"How you know"`
@@ -27,7 +28,7 @@ type resolveMessageInput struct {
 func (a *API) resolveMessage(ctx context.Context, in *resolveMessageInput) (*answer[Message], error) {
 	note := strings.TrimSpace(orZero(in.Body.Note))
 	return act(ctx, a, func(ctx context.Context, u *unit) (*answer[Message], error) {
-		m, err := u.lockUnresolved(ctx, in.messagePath)
+		m, err := u.lockUnresolved(ctx, in.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -56,13 +57,13 @@ type unresolved struct {
 	dispatchedAt *time.Time
 }
 
-func (u *unit) lockUnresolved(ctx context.Context, p messagePath) (unresolved, error) {
+func (u *unit) lockUnresolved(ctx context.Context, id uuid.UUID) (unresolved, error) {
 	var m unresolved
 	err := u.QueryRow(ctx, `
 		SELECT id, state, channel, dispatched_at
 		FROM messages
 		WHERE public_id = $1
-		FOR NO KEY UPDATE`, p.ID).Scan(&m.id, &m.state, &m.channel, &m.dispatchedAt)
+		FOR NO KEY UPDATE`, id).Scan(&m.id, &m.state, &m.channel, &m.dispatchedAt)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return m, notFound(targetMessage)

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Page is one page of a list.
@@ -12,8 +14,13 @@ type Page[T any] struct {
 	NextCursor *string `json:"next_cursor" doc:"Send it as cursor for the next page; null on the last"`
 }
 
-// pageInput is what every list takes.
-type pageInput struct {
+// PathID names the thing that an endpoint is about.
+type PathID struct {
+	ID uuid.UUID `path:"id" format:"uuid"`
+}
+
+// Paging is what every list takes.
+type Paging struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"Items on a page"`
 	Cursor string `query:"cursor" maxLength:"2000" doc:"next_cursor of the page before"`
 }
@@ -30,7 +37,7 @@ type cursor struct {
 }
 
 // position reads the cursor of a list; nil at the top.
-func position[P any](in pageInput, list string) (*P, error) {
+func position[P any](in Paging, list string) (*P, error) {
 	if in.Cursor == "" {
 		return nil, nil // the top of the list is no error
 	}
@@ -50,7 +57,7 @@ func position[P any](in pageInput, list string) (*P, error) {
 }
 
 // page makes a page of rows, of which one more than the limit was asked for: that one tells that there is a next.
-func page[R, T any](in pageInput, list string, rows []R, view func(R) T, place func(R) any) (*pageOutput[T], error) {
+func page[R, T any](in Paging, list string, rows []R, view func(R) T, place func(R) any) (*pageOutput[T], error) {
 	out := &pageOutput[T]{Body: Page[T]{Items: make([]T, 0, min(len(rows), in.Limit))}}
 	for _, r := range rows[:min(len(rows), in.Limit)] {
 		out.Body.Items = append(out.Body.Items, view(r))

@@ -93,7 +93,7 @@ func (a *API) registerReceipts(h huma.API) {
 }
 
 type listReceiptsInput struct {
-	pageInput
+	Paging
 	Provider string    `query:"provider" maxLength:"100"`
 	Kind     string    `query:"kind" maxLength:"100"`
 	Outcome  []string  `query:"outcome" doc:"Any of applied, no_change, ignored, unmatched, failed, pending, with commas"`
@@ -107,7 +107,7 @@ type receiptPosition struct {
 
 func (a *API) listReceipts(ctx context.Context, in *listReceiptsInput) (*pageOutput[Receipt], error) {
 	const list = "webhook-events"
-	behind, err := position[receiptPosition](in.pageInput, list)
+	behind, err := position[receiptPosition](in.Paging, list)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (a *API) listReceipts(ctx context.Context, in *listReceiptsInput) (*pageOut
 	if err != nil {
 		return nil, fmt.Errorf("list receipts: %w", err)
 	}
-	return page(in.pageInput, list, found, func(r Receipt) Receipt { return r }, func(r Receipt) any { return receiptPosition{r.ID} })
+	return page(in.Paging, list, found, func(r Receipt) Receipt { return r }, func(r Receipt) any { return receiptPosition{r.ID} })
 }
 
 // where selects by id wherever it can: the partitions are cut by it.
@@ -161,11 +161,7 @@ func (in *listReceiptsInput) where(behind *receiptPosition) (string, []any) {
 	return condition, args
 }
 
-type receiptPath struct {
-	ID uuid.UUID `path:"id" format:"uuid"`
-}
-
-func (a *API) getReceipt(ctx context.Context, in *receiptPath) (*struct{ Body ReceiptDetail }, error) {
+func (a *API) getReceipt(ctx context.Context, in *PathID) (*struct{ Body ReceiptDetail }, error) {
 	out := &struct{ Body ReceiptDetail }{}
 	err := a.read(ctx, func(tx pgx.Tx) error {
 		var err error

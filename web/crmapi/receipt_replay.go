@@ -15,7 +15,7 @@ import (
 )
 
 type replayReceiptInput struct {
-	receiptPath
+	PathID
 	Body *struct {
 		Note *string `json:"note,omitempty" nullable:"true" maxLength:"2000" doc:"Why: kept in the operators' log"`
 	}

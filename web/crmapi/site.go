@@ -183,17 +183,13 @@ func checkURL(s string) error {
 	return nil
 }
 
-type sitePath struct {
-	ID uuid.UUID `path:"id" format:"uuid"`
-}
-
-func (a *API) getSite(ctx context.Context, in *sitePath) (*struct{ Body Site }, error) {
+func (a *API) getSite(ctx context.Context, in *PathID) (*struct{ Body Site }, error) {
 	s, err := site(ctx, a.opts.Pool, in.ID)
 	return &struct{ Body Site }{s}, err
 }
 
 type updateSiteInput struct {
-	sitePath
+	PathID
 	Body struct {
 		URL            change `json:"url,omitempty" maxLength:"2000"`
 		SubscriptionID change `json:"subscription_id,omitempty" maxLength:"255"`

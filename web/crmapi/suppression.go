@@ -84,7 +84,7 @@ func (a *API) registerSuppressions(h huma.API) {
 }
 
 type listSuppressionsInput struct {
-	pageInput
+	Paging
 	Channel string `query:"channel" enum:"sms,email"`
 	Address string `query:"address" maxLength:"254"`
 	State   string `query:"state" enum:"active,lifted,all" default:"active"`
@@ -92,7 +92,7 @@ type listSuppressionsInput struct {
 
 func (a *API) listSuppressions(ctx context.Context, in *listSuppressionsInput) (*pageOutput[Suppression], error) {
 	const list = "suppressions"
-	behind, err := position[byID](in.pageInput, list)
+	behind, err := position[byID](in.Paging, list)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func (a *API) listSuppressions(ctx context.Context, in *listSuppressionsInput) (
 	if err != nil {
 		return nil, fmt.Errorf("list suppressions: %w", err)
 	}
-	return page(in.pageInput, list, found,
+	return page(in.Paging, list, found,
 		func(s suppressionRow) Suppression { return s.Suppression },
 		func(s suppressionRow) any { return byID{s.id} })
 }

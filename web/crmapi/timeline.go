@@ -57,17 +57,17 @@ func (a *API) registerTimeline(h huma.API) {
 }
 
 type timelineInput struct {
-	businessPath
-	pageInput
+	PathID
+	Paging
 }
 
 func (a *API) getTimeline(ctx context.Context, in *timelineInput) (*pageOutput[TimelineItem], error) {
 	list := "timeline:" + in.ID.String()
-	before, err := position[pgstore.TimelinePosition](in.pageInput, list)
+	before, err := position[pgstore.TimelinePosition](in.Paging, list)
 	if err != nil {
 		return nil, err
 	}
-	b, err := in.find(ctx, a.opts.Pool)
+	b, err := business(ctx, a.opts.Pool, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -75,5 +75,5 @@ func (a *API) getTimeline(ctx context.Context, in *timelineInput) (*pageOutput[T
 	if err != nil {
 		return nil, err
 	}
-	return page(in.pageInput, list, items, viewTimelineItem, func(i pgstore.TimelineItem) any { return i.Position })
+	return page(in.Paging, list, items, viewTimelineItem, func(i pgstore.TimelineItem) any { return i.Position })
 }

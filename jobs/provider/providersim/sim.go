@@ -126,6 +126,8 @@ func (s *Sim) Stop(ctx context.Context) error {
 		if err := s.mail.Shutdown(ctx); err != nil && !errors.Is(err, gosmtp.ErrServerClosed) {
 			errs = append(errs, err)
 		}
+		// Right after Start, go-smtp may not know its listener yet.
+		errs = append(errs, s.mailConn.Close())
 		s.servers.Wait()
 	}
 	s.tasks.Wait()

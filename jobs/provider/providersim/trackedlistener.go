@@ -41,12 +41,15 @@ func (l *trackedListener) Accept() (net.Conn, error) {
 	return tracked, nil
 }
 
-// Close implements net.Listener.
+// Close implements net.Listener. Only its first call does anything.
 func (l *trackedListener) Close() error {
-	err := l.Listener.Close()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
 	l.closed = true
+	err := l.Listener.Close()
 	for conn := range l.conns {
 		_ = conn.Conn.Close()
 	}
