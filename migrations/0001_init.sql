@@ -88,6 +88,8 @@ COMMENT ON TABLE campaigns IS 'One template to one audience over one channel';
 COMMENT ON COLUMN campaigns.fanout_cursor IS 'Greatest businesses.id already fanned out: where an interrupted fan-out goes on';
 COMMENT ON COLUMN campaigns.fanout_last IS 'Greatest businesses.id at launch: the audience is frozen there';
 
+CREATE INDEX campaigns_sending ON campaigns (id) WHERE status = 'sending';
+
 CREATE TABLE campaign_counters (
     campaign_id bigint   NOT NULL REFERENCES campaigns,
     shard       smallint NOT NULL,

@@ -27,6 +27,7 @@ func (s *sender) workFanOut(ctx context.Context, job *river.Job[jobs.FanOutArgs]
 		if err := s.enqueueQueued(ctx, job.Args.CampaignID); err != nil {
 			return err
 		}
+		s.wake([]string{jobs.QueueSendSMS, jobs.QueueSendEmail})
 	}
 	until := time.Now().Add(fanOutBudget)
 	for {
@@ -34,6 +35,7 @@ func (s *sender) workFanOut(ctx context.Context, job *river.Job[jobs.FanOutArgs]
 		if err != nil {
 			return fmt.Errorf("fan out campaign %d: %w", job.Args.CampaignID, err)
 		}
+		s.wake([]string{jobs.QueueSendSMS, jobs.QueueSendEmail})
 		if !more {
 			return nil
 		}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -26,15 +27,17 @@ type Process struct {
 const (
 	beat    = 2 * time.Second
 	silence = 15 * time.Second
+	// closing is how often finished campaigns are looked for.
+	closing = 250 * time.Millisecond
 )
 
 // Run keeps the process listed, puts back the jobs of those that died, and closes campaigns that are done, until
 // ctx ends. Any number of processes may do so at once.
 func (p *Process) Run(ctx context.Context) {
-	tick := time.NewTicker(beat)
+	tick := time.NewTicker(closing)
 	defer tick.Stop()
-	for {
-		if err := p.once(ctx); err != nil && ctx.Err() == nil {
+	for n := 0; ; n++ {
+		if err := p.once(ctx, n%int(beat/closing) == 0); err != nil && ctx.Err() == nil {
 			p.Logger.ErrorContext(ctx, "keep the fleet", "error", err)
 		}
 		select {
@@ -45,16 +48,16 @@ func (p *Process) Run(ctx context.Context) {
 	}
 }
 
-func (p *Process) once(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Second, fmt.Errorf("time-out of the fleet's upkeep"))
+func (p *Process) once(ctx context.Context, beats bool) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errors.New("time-out of the fleet's upkeep"))
 	defer cancel()
+	if !beats {
+		return p.finishCampaigns(ctx)
+	}
 	if err := p.Beat(ctx); err != nil {
 		return err
 	}
-	if err := p.rescue(ctx); err != nil {
-		return err
-	}
-	return p.finishCampaigns(ctx)
+	return p.rescue(ctx)
 }
 
 // Beat lists the process, or shows that it still lives.

@@ -168,7 +168,7 @@ func (b *bundle) killed(message int64, kill string) {
 		tx, txErr := b.pool.Begin(b.ctx)
 		require.NoError(b, txErr)
 		if err == nil {
-			_, err = b.s.accepted(b.ctx, tx, d, 1, accepted)
+			_, _, err = b.s.accepted(b.ctx, tx, d, 1, accepted)
 			require.NoError(b, err)
 		}
 		require.NoError(b, tx.Rollback(b.ctx))

@@ -59,8 +59,7 @@ func (a *applier) purchase(ctx context.Context, tx pgx.Tx, r receipt) (result, e
 			return result{}, fmt.Errorf("record payment: %w", err)
 		}
 	}
-	if err := linkSubscription(ctx, tx, s, e.subscriptionID()); err != nil {
-		return result{}, err
-	}
-	return of(applied), nil
+	res := of(applied)
+	res.wake, err = linkSubscription(ctx, tx, s, e.subscriptionID())
+	return res, err
 }

@@ -42,6 +42,7 @@ type result struct {
 	detail   string // for operators: a code, never a body or an address
 	matchKey string // with outcomeUnmatched: what to wait for
 	applied  []pgstore.Applied
+	wake     []string // queues that got jobs in this transaction
 }
 
 func ignored(detail string) result { return result{outcome: outcomeIgnored, detail: detail} }
@@ -94,6 +95,7 @@ func (a *applier) apply(ctx context.Context, row *rivertype.JobRow, args jobs.Re
 		}
 		return fmt.Errorf("apply receipt %s: %w", id, err)
 	}
+	a.wake(res.wake)
 	a.report(ctx, res.applied, r.ReceivedAt)
 	age := a.Clock().Sub(r.ReceivedAt)
 	if a.Observer.Receipt != nil {
@@ -160,11 +162,18 @@ func (a *applier) markFailed(ctx context.Context, id uuid.UUID, cause error) {
 	}
 }
 
-// requeueMatching gives another run to the receipts that waited for what this transaction just made known.
-func requeueMatching(ctx context.Context, tx pgx.Tx, keys ...string) error {
+func (o *Options) wake(queues []string) {
+	if o.Wake != nil && len(queues) > 0 {
+		o.Wake(queues)
+	}
+}
+
+// requeueMatching gives another run to the receipts that waited for what this transaction just made known. It
+// returns the queues to wake after the commit.
+func requeueMatching(ctx context.Context, tx pgx.Tx, keys ...string) (wake []string, err error) {
 	waiting, err := pgstore.RequeueMatching(ctx, tx, keys)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	client := river.ClientFromContext[pgx.Tx](ctx)
 	for _, w := range waiting {
@@ -172,9 +181,11 @@ func requeueMatching(ctx context.Context, tx pgx.Tx, keys ...string) error {
 		if args == nil {
 			continue
 		}
-		if _, err := client.InsertTx(ctx, tx, args, nil); err != nil {
-			return fmt.Errorf("requeue receipt %s: %w", w.ID, err)
+		res, err := client.InsertTx(ctx, tx, args, nil)
+		if err != nil {
+			return nil, fmt.Errorf("requeue receipt %s: %w", w.ID, err)
 		}
+		wake = append(wake, res.Job.Queue)
 	}
-	return nil
+	return wake, nil
 }

@@ -173,10 +173,10 @@ func findSite(ctx context.Context, tx pgx.Tx, e recurrenteEvent) (s site, missin
 }
 
 // linkSubscription remembers which subscription pays for a site, and wakes what came for it before.
-func linkSubscription(ctx context.Context, tx pgx.Tx, s site, id string) error {
+func linkSubscription(ctx context.Context, tx pgx.Tx, s site, id string) (wake []string, err error) {
 	id = cleanKey(id)
 	if id == "" || s.subscription != nil {
-		return nil
+		return nil, nil
 	}
 	tag, err := tx.Exec(ctx, `
 		UPDATE sites
@@ -184,10 +184,10 @@ func linkSubscription(ctx context.Context, tx pgx.Tx, s site, id string) error {
 		WHERE id = $1 AND subscription_id IS NULL
 			AND NOT EXISTS (SELECT 1 FROM sites WHERE subscription_id = $2)`, s.id, id)
 	if err != nil {
-		return fmt.Errorf("link subscription to site %d: %w", s.id, err)
+		return nil, fmt.Errorf("link subscription to site %d: %w", s.id, err)
 	}
 	if tag.RowsAffected() == 0 {
-		return nil
+		return nil, nil
 	}
 	return requeueMatching(ctx, tx, "subscription:"+id)
 }

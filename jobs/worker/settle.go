@@ -22,11 +22,12 @@ func (s *sender) settle(ctx context.Context, d dispatch, jobID int64, accepted p
 		return s.retryLater(ctx, d, jobID, failure)
 	}
 	var applied []pgstore.Applied
+	var wake []string
 	record := func() error {
 		return pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
 			var err error
 			if failure == nil {
-				applied, err = s.accepted(ctx, tx, d, jobID, accepted)
+				applied, wake, err = s.accepted(ctx, tx, d, jobID, accepted)
 			} else {
 				applied, err = s.refused(ctx, tx, d, jobID, failure)
 			}
@@ -36,6 +37,7 @@ func (s *sender) settle(ctx context.Context, d dispatch, jobID int64, accepted p
 	if err := persist(ctx, record); err != nil {
 		return fmt.Errorf("record the outcome of message %d: %w", d.id, err)
 	}
+	s.wake(wake)
 	s.report(ctx, applied, time.Time{})
 	return nil
 }
@@ -60,26 +62,26 @@ func persist(ctx context.Context, fn func() error) error {
 }
 
 // accepted takes the provider's yes: from the call's answer, or found later by a look-up.
-func (s *sender) accepted(ctx context.Context, tx pgx.Tx, d dispatch, jobID int64, a provider.Accepted) ([]pgstore.Applied, error) {
+func (s *sender) accepted(ctx context.Context, tx pgx.Tx, d dispatch, jobID int64, a provider.Accepted) (applied []pgstore.Applied, wake []string, err error) {
 	sid := cleanKey(a.SID)
 	raised, err := pgstore.Raise(ctx, tx, pgstore.Report{
 		MessageID: d.id, State: lifecycle.MessageAccepted, ProviderSID: sid, Segments: a.Segments,
 		Price: a.Price, PriceUnit: a.PriceUnit, At: d.at,
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	applied, err := pgstore.Apply(ctx, tx, []pgstore.Fact{{
+	applied, err = pgstore.Apply(ctx, tx, []pgstore.Fact{{
 		BusinessID: d.businessID, Event: channelEvent(d.channel, lifecycle.SMSSentEvent, lifecycle.EmailSent), OccurredAt: d.at,
 		Key: messageKey(d.id, "sent"), Source: pgstore.SourceMessage, MessageID: d.id, JobID: jobID,
 	}})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := requeueMatching(ctx, tx, "message:"+sid); err != nil {
-		return nil, err
+	if wake, err = requeueMatching(ctx, tx, "message:"+sid); err != nil {
+		return nil, nil, err
 	}
-	return applied, raised.Count(ctx, tx)
+	return applied, wake, raised.Count(ctx, tx)
 }
 
 // refused takes the provider's no, or its silence, by class.

@@ -72,8 +72,7 @@ func (a *applier) subscriptionChange(ctx context.Context, tx pgx.Tx, r receipt, 
 	if err != nil {
 		return result{}, err
 	}
-	if err := linkSubscription(ctx, tx, s, id); err != nil {
-		return result{}, err
-	}
-	return of(applied), nil
+	res := of(applied)
+	res.wake, err = linkSubscription(ctx, tx, s, id)
+	return res, err
 }

@@ -55,6 +55,10 @@ type Options struct {
 	// FanOutChunk is how many businesses one fan-out transaction takes. Default 1000: some 50 ms.
 	FanOutChunk int
 
+	// Wake tells workers, after a commit, of jobs that it enqueued: River's own notification may be throttled.
+	// May be nil; must not block.
+	Wake func(queues []string)
+
 	Observer Observer
 }
 

@@ -60,7 +60,8 @@ func diagram(r axisRules) string {
 // event leads there from a step between as well.
 func contactDiagram() string {
 	r := businessRules(lifecycle.AxisContact)
-	inside := func(s lifecycle.Status) bool { return slices.Contains(steps(), s) }
+	all := steps()
+	inside := func(s lifecycle.Status) bool { return slices.Contains(all, s) }
 	var inner, outer edges
 	for _, s := range r.statuses() {
 		for _, e := range r.events() {
@@ -68,7 +69,7 @@ func contactDiagram() string {
 				switch {
 				case to == s:
 				case inside(s) && inside(to):
-					if !between(r, s, to, e) {
+					if !between(r, all, s, to, e) {
 						inner.add(string(s), string(to), e)
 					}
 				default:
@@ -78,7 +79,7 @@ func contactDiagram() string {
 		}
 	}
 	var b strings.Builder
-	b.WriteString("    [*] --> reached\n    state reached {\n        [*] --> " + string(steps()[0]) + "\n")
+	b.WriteString("    [*] --> reached\n    state reached {\n        [*] --> " + string(all[0]) + "\n")
 	inner.write(&b, "        ")
 	b.WriteString("    }\n")
 	outer.write(&b, "    ")
@@ -92,27 +93,24 @@ func box(s lifecycle.Status, inside bool) string {
 	return string(s)
 }
 
-// steps are the statuses that a contact can have reached.
+// steps are the statuses that a contact can have reached, in the order of the axis.
 func steps() []lifecycle.Status {
-	var list []lifecycle.Status
-	for _, s := range lifecycle.Statuses(lifecycle.AxisContact) {
-		if slices.ContainsFunc(contactStates(), func(c lifecycle.ContactState) bool { return c.Reached == s }) {
-			list = append(list, s)
-		}
-	}
-	return list
+	contacts := contactStates()
+	return slices.DeleteFunc(lifecycle.Statuses(lifecycle.AxisContact), func(s lifecycle.Status) bool {
+		return !slices.ContainsFunc(contacts, func(c lifecycle.ContactState) bool { return c.Reached == s })
+	})
 }
 
-// between reports whether a step lies between two, from which the event leads to the second as well.
-// Equals, which lead to each other, are not between.
-func between(r axisRules, from, to lifecycle.Status, e lifecycle.Event) bool {
+// between reports whether one of the steps lies between two, from which the event leads to the second as
+// well. Equals, which lead to each other, are not between.
+func between(r axisRules, steps []lifecycle.Status, from, to lifecycle.Status, e lifecycle.Event) bool {
 	leads := func(a, b lifecycle.Status) bool {
 		return slices.ContainsFunc(r.events(), func(e lifecycle.Event) bool {
 			return slices.Contains(r.outcome(a, e).to, b)
 		})
 	}
-	return slices.ContainsFunc(steps(), func(s lifecycle.Status) bool {
-		return s != from && s != to && leads(from, s) && !leads(to, s) && slices.Contains(r.outcome(s, e).to, to)
+	return slices.ContainsFunc(steps, func(s lifecycle.Status) bool {
+		return s != from && s != to && leads(from, s) && !leads(s, from) && !leads(to, s) && slices.Contains(r.outcome(s, e).to, to)
 	})
 }
 

@@ -86,13 +86,14 @@ func cell(s lifecycle.Status, o outcome) string {
 // marksTable says what each event does beneath contact_status.
 func marksTable() string {
 	var b strings.Builder
+	contacts := contactStates()
 	header(&b, "event", "`reached`", "`bounced`", "`purchased`", "`opted_out`")
 	for _, e := range businessRules(lifecycle.AxisContact).events() {
 		row(
 			&b, code(e), reachedMark(e),
-			flagMark(e, func(c lifecycle.ContactState) bool { return c.Bounced }),
-			flagMark(e, func(c lifecycle.ContactState) bool { return c.Purchased }),
-			flagMark(e, func(c lifecycle.ContactState) bool { return c.OptedOut }),
+			flagMark(contacts, e, func(c lifecycle.ContactState) bool { return c.Bounced }),
+			flagMark(contacts, e, func(c lifecycle.ContactState) bool { return c.Purchased }),
+			flagMark(contacts, e, func(c lifecycle.ContactState) bool { return c.OptedOut }),
 		)
 	}
 	return strings.TrimSuffix(b.String(), "\n")
@@ -105,36 +106,32 @@ func after(c lifecycle.ContactState, e lifecycle.Event) lifecycle.ContactState {
 	return state.Contact
 }
 
-// reachedMark says how far an event raises the contact, and whether it takes the place of an equal.
+// reachedMark says how far an event raises the contact, and whether it takes the place of an equal: a step
+// that leads to this one and back.
 func reachedMark(e lifecycle.Event) string {
-	first := lifecycle.Initial().Contact
-	to := after(first, e).Reached
-	if to == first.Reached {
+	first := lifecycle.Initial().Contact.Reached
+	to := after(lifecycle.Initial().Contact, e).Reached
+	if to == first {
 		return ""
 	}
 	text := "at least " + code(to)
-	for _, c := range contactStates() {
-		if now := after(c, e).Reached; c.Reached != first.Reached && now == to && now != c.Reached && after(after(first, e), eventReaching(c.Reached)).Reached == c.Reached {
-			return text + ", in the place of " + code(c.Reached)
+	for _, s := range steps() {
+		if s == to || after(lifecycle.ContactState{Reached: s}, e).Reached != to {
+			continue
+		}
+		if slices.ContainsFunc(lifecycle.Events(), func(back lifecycle.Event) bool {
+			return after(lifecycle.ContactState{Reached: to}, back).Reached == s
+		}) {
+			text += ", in the place of " + code(s)
 		}
 	}
 	return text
 }
 
-// eventReaching is the first event that brings a new contact to a step.
-func eventReaching(s lifecycle.Status) lifecycle.Event {
-	for _, e := range lifecycle.Events() {
-		if after(lifecycle.Initial().Contact, e).Reached == s {
-			return e
-		}
-	}
-	return ""
-}
-
 // flagMark says whether an event sets or clears a flag, whatever it was.
-func flagMark(e lifecycle.Event, flag func(lifecycle.ContactState) bool) string {
+func flagMark(contacts []lifecycle.ContactState, e lifecycle.Event, flag func(lifecycle.ContactState) bool) string {
 	var sets, clears bool
-	for _, c := range contactStates() {
+	for _, c := range contacts {
 		now := after(c, e)
 		sets = sets || !flag(c) && flag(now)
 		clears = clears || flag(c) && !flag(now)

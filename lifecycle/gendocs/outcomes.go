@@ -17,11 +17,22 @@ type outcome struct {
 // still reports that the status stays, whatever lies beneath.
 func (o outcome) still(s lifecycle.Status) bool { return len(o.to) == 1 && o.to[0] == s }
 
-// axisRules asks the rules of one axis.
+// axisRules are the answers of the rules of one axis, asked once.
 type axisRules struct {
-	axis lifecycle.Axis
-	// ask returns what an event does in every state that shows a status.
-	ask func(lifecycle.Status, lifecycle.Event) []lifecycle.Change
+	axis    lifecycle.Axis
+	answers map[lifecycle.Status]map[lifecycle.Event]outcome
+}
+
+// askAll puts every event to every status. Ask returns what an event does in every state that shows a status.
+func askAll(axis lifecycle.Axis, ask func(lifecycle.Status, lifecycle.Event) []lifecycle.Change) axisRules {
+	r := axisRules{axis: axis, answers: make(map[lifecycle.Status]map[lifecycle.Event]outcome)}
+	for _, s := range r.statuses() {
+		r.answers[s] = make(map[lifecycle.Event]outcome)
+		for _, e := range lifecycle.Events() {
+			r.answers[s][e] = r.sum(ask(s, e))
+		}
+	}
+	return r
 }
 
 func (r axisRules) statuses() []lifecycle.Status { return lifecycle.Statuses(r.axis) }
@@ -37,9 +48,12 @@ func (r axisRules) events() []lifecycle.Event {
 	return list
 }
 
-func (r axisRules) outcome(s lifecycle.Status, e lifecycle.Event) outcome {
+func (r axisRules) outcome(s lifecycle.Status, e lifecycle.Event) outcome { return r.answers[s][e] }
+
+// sum puts together what an event does in several states that show the same status.
+func (r axisRules) sum(changes []lifecycle.Change) outcome {
 	var o outcome
-	for _, c := range r.ask(s, e) {
+	for _, c := range changes {
 		o.speaks = true
 		if !slices.Contains(o.to, c.To) {
 			o.to = append(o.to, c.To)
@@ -59,9 +73,10 @@ func (r axisRules) outcome(s lifecycle.Status, e lifecycle.Event) outcome {
 
 // businessRules are those of an axis of a business.
 func businessRules(axis lifecycle.Axis) axisRules {
-	return axisRules{axis, func(s lifecycle.Status, e lifecycle.Event) []lifecycle.Change {
+	contacts := contactStates()
+	return askAll(axis, func(s lifecycle.Status, e lifecycle.Event) []lifecycle.Change {
 		var all []lifecycle.Change
-		for _, state := range statesShowing(axis, s) {
+		for _, state := range statesShowing(axis, s, contacts) {
 			_, changes := lifecycle.Transition(state, e)
 			for _, c := range changes {
 				if c.Axis == axis {
@@ -70,7 +85,7 @@ func businessRules(axis lifecycle.Axis) axisRules {
 			}
 		}
 		return all
-	}}
+	})
 }
 
 // siteRules are those of an axis of a site. The rules tell changes alone, so an event that changes nothing
@@ -86,7 +101,7 @@ func siteRules(axis lifecycle.Axis) axisRules {
 		_, changes := lifecycle.TransitionSite(state, e)
 		return slices.DeleteFunc(changes, func(c lifecycle.Change) bool { return c.Axis != axis })
 	}
-	return axisRules{axis, func(s lifecycle.Status, e lifecycle.Event) []lifecycle.Change {
+	return askAll(axis, func(s lifecycle.Status, e lifecycle.Event) []lifecycle.Change {
 		if changes := ask(s, e); len(changes) > 0 {
 			return changes
 		}
@@ -96,16 +111,16 @@ func siteRules(axis lifecycle.Axis) axisRules {
 			}
 		}
 		return nil
-	}}
+	})
 }
 
 // statesShowing lists every state of a business that shows a status on an axis, the other axes where they begin.
-func statesShowing(axis lifecycle.Axis, s lifecycle.Status) []lifecycle.State {
+func statesShowing(axis lifecycle.Axis, s lifecycle.Status, contacts []lifecycle.ContactState) []lifecycle.State {
 	state := lifecycle.Initial()
 	switch axis {
 	case lifecycle.AxisContact:
 		var states []lifecycle.State
-		for _, c := range contactStates() {
+		for _, c := range contacts {
 			if c.Status() == s {
 				state.Contact = c
 				states = append(states, state)

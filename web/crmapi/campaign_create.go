@@ -23,7 +23,7 @@ const maxSMS = 1600
 
 // audienceBody is whom a campaign goes to.
 type audienceBody struct {
-	BusinessIDs []uuid.UUID `json:"business_ids,omitempty" maxItems:"20000" nullable:"false"`
+	BusinessIDs []uuid.UUID `json:"business_ids,omitempty" format:"uuid" maxItems:"20000" nullable:"false"`
 	Filter      *filterBody `json:"filter,omitempty" doc:"As in the list of businesses; statuses as a list or with commas; {} is everyone"`
 }
 

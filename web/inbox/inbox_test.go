@@ -145,6 +145,42 @@ func TestAccept_duplicates(t *testing.T) {
 		failures.Range(func(err, _ any) bool { t.Errorf("a transaction failed: %s", err); return true })
 	})
 
+	t.Run("in transactions that insert the same keys", func(t *testing.T) {
+		t.Parallel()
+
+		failures := make(chan error, 10)
+		b := setup(t, func(o *inbox.Options) {
+			o.Committers = 1
+			o.Observe.Failed = func(_ int, err error) { failures <- err }
+		})
+		insert := `
+			INSERT INTO webhook_events (id, provider, kind, headers, body, dedupe_key, received_at)
+			VALUES ($1, 'twilio', 'message_status', '{}', '', $2, now())`
+
+		other, err := b.pool.Begin(t.Context())
+		require.NoError(t, err)
+		defer func() { _ = other.Rollback(t.Context()) }()
+		_, err = other.Exec(t.Context(), insert, uuid.Must(uuid.NewV7()), status(1).DedupeKey)
+		require.NoError(t, err)
+
+		// In the other order, so that each would wait for the other if keys were not sorted.
+		two, wait2 := b.acceptAsync(t.Context(), []inbox.Receipt{status(2)})
+		b.waitQueued(t, 1)
+		one, wait1 := b.acceptAsync(t.Context(), []inbox.Receipt{status(1)})
+		b.waitQueued(t, 2)
+		b.Start()
+		b.waitBlocked(t, 1)
+
+		_, err = other.Exec(t.Context(), insert, uuid.Must(uuid.NewV7()), status(2).DedupeKey)
+		require.NoError(t, err)
+		require.NoError(t, other.Commit(t.Context()))
+		wait1()
+		wait2()
+		require.Equal(t, inbox.Duplicate, one[0].result)
+		require.Equal(t, inbox.Duplicate, two[0].result)
+		require.Empty(t, failures)
+	})
+
 	t.Run("never without a key", func(t *testing.T) {
 		t.Parallel()
 		b := started(t, nil)
@@ -169,9 +205,7 @@ func TestAccept_idleCommitsAtOnceAndWhatArrivesMeanwhileIsOneBatch(t *testing.T)
 	release := b.block(t, "LOCK TABLE river_job IN ACCESS EXCLUSIVE MODE")
 
 	_, first := b.acceptAsync(t.Context(), []inbox.Receipt{status(0)})
-	require.Eventually(t, func() bool {
-		return b.count(t, "pg_locks WHERE NOT granted") == 1
-	}, patience, time.Millisecond, "the first receipt is being committed")
+	b.waitBlocked(t, 1)
 
 	var receipts []inbox.Receipt
 	for n := range 50 {
@@ -381,7 +415,7 @@ func TestStop_withoutPatienceAnswersEveryone(t *testing.T) {
 		receipts = append(receipts, status(n))
 	}
 	answers, wait := b.acceptAsync(t.Context(), receipts)
-	require.Eventually(t, func() bool { return b.count(t, "pg_locks WHERE NOT granted") > 0 }, patience, time.Millisecond)
+	b.waitBlocked(t, 1)
 
 	now, cancel := context.WithCancel(t.Context())
 	cancel()

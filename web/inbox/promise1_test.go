@@ -157,15 +157,14 @@ func TestPromise1_terminatedBackendsLoseNothing(t *testing.T) {
 	for n := range 40 {
 		receipts = append(receipts, status(n))
 	}
-	const stuck = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 	one, wait1 := b.acceptAsync(t.Context(), receipts[:1])
-	require.Eventually(t, func() bool { return b.count(t, stuck) == 1 }, patience, time.Millisecond)
+	b.waitBlocked(t, 1)
 	two, wait2 := b.acceptAsync(t.Context(), receipts[1:2])
-	require.Eventually(t, func() bool { return b.count(t, stuck) == 2 }, patience, time.Millisecond)
+	b.waitBlocked(t, 2)
 	rest, wait3 := b.acceptAsync(t.Context(), receipts[2:])
 	b.waitQueued(t, len(rest))
 
-	b.exec(t, "SELECT pg_terminate_backend(pid) FROM "+stuck)
+	b.exec(t, "SELECT pg_terminate_backend(pid) FROM "+blocked)
 	release()
 	wait1()
 	wait2()

@@ -139,6 +139,15 @@ func (b *bundle) exec(t testing.TB, sql string, args ...any) {
 	require.NoError(t, err)
 }
 
+// blocked finds the transactions that wait for a lock.
+const blocked = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+// waitBlocked returns once at least n transactions wait for a lock.
+func (b *bundle) waitBlocked(t testing.TB, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return b.count(t, blocked) >= n }, patience, time.Millisecond)
+}
+
 // block runs a statement in a transaction that stays open, and with it the statement's locks, until release is called.
 func (b *bundle) block(t testing.TB, sql string, args ...any) (release func()) {
 	t.Helper()

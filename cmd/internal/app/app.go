@@ -279,6 +279,7 @@ func (a *App) workerOptions() (worker.Options, error) {
 		Pool: a.pool, Logger: a.logger, Clock: a.opts.Clock, PublicURL: a.cfg.PublicURL, Tokens: a.tokens,
 		QuietHours: window, UnknownSends: a.cfg.UnknownSends, RecurrenteLive: a.cfg.RecurrenteLive,
 		RetentionDays: a.cfg.RetentionDays, EmailFrom: a.cfg.EmailFrom, EmailPostalAddress: a.cfg.EmailPostalAddress,
+		Wake: a.waker.Wake,
 		Observer: worker.Observer{
 			Moved: func(m worker.Moved) {
 				a.metrics.Moved(m)

@@ -5,13 +5,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
-	"github.com/getkin/kin-openapi/routers/legacy"
 	"github.com/stretchr/testify/require"
 
 	"onward/jobs/provider/providersim"
@@ -21,7 +21,7 @@ import (
 // checked is a transport that holds what passes through it against Twilio's own
 // description: our requests, and the simulator's answers.
 type checked struct {
-	router  routers.Router
+	doc     *openapi3.T
 	next    *http.Transport
 	checked int
 	t       *testing.T
@@ -35,11 +35,28 @@ func newChecked(t *testing.T) *checked {
 	for _, item := range doc.Paths.Map() {
 		item.Servers = nil
 	}
-	router, err := legacy.NewRouter(doc)
-	require.NoError(t, err)
-	c := &checked{router: router, next: &http.Transport{}, t: t}
+	require.NoError(t, doc.Validate(t.Context()))
+	c := &checked{doc: doc, next: &http.Transport{}, t: t}
 	t.Cleanup(c.next.CloseIdleConnections)
 	return c
+}
+
+// route finds the operation of a request. kin-openapi's own router does not match
+// a variable with a suffix ({Sid}.json).
+func (c *checked) route(r *http.Request) (*routers.Route, map[string]string) {
+	list := "/2010-04-01/Accounts/{AccountSid}/Messages.json"
+	one := "/2010-04-01/Accounts/{AccountSid}/Messages/{Sid}.json"
+	path, params := list, map[string]string{}
+	parts := strings.Split(strings.TrimSuffix(r.URL.Path, ".json"), "/")
+	params["AccountSid"] = parts[3]
+	if len(parts) == 6 {
+		path, params["Sid"] = one, parts[5]
+	}
+	item := c.doc.Paths.Value(path)
+	require.NotNil(c.t, item)
+	operation := item.GetOperation(r.Method)
+	require.NotNil(c.t, operation, r.Method)
+	return &routers.Route{Spec: c.doc, Path: path, PathItem: item, Method: r.Method, Operation: operation}, params
 }
 
 func (c *checked) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -51,8 +68,7 @@ func (c *checked) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	forCheck := r.Clone(r.Context())
 	r.Body, forCheck.Body = io.NopCloser(bytes.NewReader(sent)), io.NopCloser(bytes.NewReader(sent))
-	route, params, err := c.router.FindRoute(forCheck)
-	require.NoError(c.t, err)
+	route, params := c.route(forCheck)
 	input := &openapi3filter.RequestValidationInput{
 		Request: forCheck, PathParams: params, Route: route,
 		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true},
@@ -107,11 +123,11 @@ func TestRequestsAndAnswersAgreeWithTwiliosDescription(t *testing.T) {
 
 func TestListDateFilter(t *testing.T) {
 	t.Parallel()
-	b := setup(t, providersim.Options{}, nil)
+	today := time.Date(2026, 3, 2, 23, 59, 59, 0, time.UTC)
+	b := setup(t, providersim.Options{Now: func() time.Time { return today }}, nil)
 	_, err := b.client.Send(t.Context(), b.text(phone, "sent"))
 	require.NoError(t, err)
 	b.drain(t)
-	today := time.Now().UTC()
 	for query, want := range map[string]int{
 		"":                          1,
 		"DateSent=" + day(today, 0): 1, "DateSent=" + day(today, -1): 0,

@@ -192,6 +192,15 @@ func TestAPILimitsPace(t *testing.T) {
 	require.NoError(t, err, "each sender has its own pace")
 }
 
+func TestAPITakesItsTime(t *testing.T) {
+	t.Parallel()
+	b := setup(t, providersim.Options{LatencyMin: 20 * time.Millisecond, LatencyMax: 30 * time.Millisecond}, nil)
+	_, err := b.client.Send(t.Context(), b.text(phone, "hello"))
+	require.NoError(t, err)
+	call := b.sim.Calls()[0]
+	require.GreaterOrEqual(t, call.End.Sub(call.Begin), 20*time.Millisecond)
+}
+
 func TestListPagesAndFilters(t *testing.T) {
 	t.Parallel()
 	b := setup(t, providersim.Options{}, nil)

@@ -54,8 +54,8 @@ func (o Options) validate() error {
 	if !strings.HasPrefix(o.AccountSID, "AC") || strings.ContainsAny(o.AccountSID, "/?#% \t\r\n:") {
 		errs = append(errs, errors.New("AccountSID must start with AC and hold nothing but letters and digits"))
 	}
-	if o.AuthToken == "" {
-		errs = append(errs, errors.New("AuthToken is empty"))
+	if o.AuthToken == "" || strings.ContainsAny(o.AuthToken, ", \t\r\n") {
+		errs = append(errs, errors.New("AuthToken must be one token"))
 	}
 	if o.From == "" && o.MessagingServiceSID == "" {
 		errs = append(errs, errors.New("From or MessagingServiceSID is needed"))

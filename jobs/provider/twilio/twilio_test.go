@@ -19,6 +19,7 @@ func TestNewRefusesBadOptions(t *testing.T) {
 		"no account":         func(o *twilio.Options) { o.AccountSID = "" },
 		"account of a path":  func(o *twilio.Options) { o.AccountSID = "AC/../x" },
 		"no token":           func(o *twilio.Options) { o.AuthToken = "" },
+		"two tokens":         func(o *twilio.Options) { o.AuthToken = "a,b" },
 		"no sender":          func(o *twilio.Options) { o.From = "" },
 		"not a service":      func(o *twilio.Options) { o.MessagingServiceSID = "SM1" },
 		"negative time-out":  func(o *twilio.Options) { o.Timeout = -1 },

@@ -1,0 +1,55 @@
+package crmapi_test
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"onward/lifecycle/pgstore"
+	"onward/web/apitoken"
+)
+
+func TestSuppressions(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	business := b.business(obj{"name": "A", "phone": "+15005550006", "email": "a@example.com"})
+
+	r := b.post("/suppressions", obj{"channel": "sms", "address": "+1 500 555 0006", "reason": "asked by phone"}, http.StatusCreated)
+	require.Equal(t, []any{"sms", "+15005550006", "operator", "operator", nil},
+		[]any{r.body["channel"], r.body["address"], r.body["reason"], r.body["source"], r.body["lifted_at"]})
+	again := b.post("/suppressions", obj{"channel": "sms", "address": "+15005550006"}, http.StatusOK)
+	require.Equal(t, r.body, again.body)
+	b.post("/suppressions", obj{"channel": "email", "address": "A@Example.com"}, http.StatusCreated)
+	require.Equal(t, []pgstore.Address{
+		{Channel: "sms", Address: "+15005550006"}, {Channel: "sms", Address: "+15005550006"}, {Channel: "email", Address: "a@example.com"},
+	}, b.settled)
+	require.Len(t, b.get("/crm/businesses/"+business, http.StatusOK).body["suppressions"], 2)
+
+	lift := func(body obj) reply { return b.send(apitoken.Operator, http.MethodDelete, "/suppressions", body) }
+	require.Equal(t, http.StatusUnprocessableEntity, lift(obj{"channel": "sms", "address": "+15005550006"}).status, "no reason")
+	lifted := lift(obj{"channel": "sms", "address": "+15005550006", "reason": "asked to"})
+	require.Equal(t, http.StatusOK, lifted.status)
+	require.Equal(t, obj{"lifted": true}, lifted.body)
+	require.Equal(t, http.StatusNotFound, lift(obj{"channel": "sms", "address": "+15005550006", "reason": "asked to"}).status)
+	require.Equal(t, []string{"operator suppression.add asked by phone", "operator suppression.add ", "operator suppression.lift asked to"},
+		b.actions("suppression", "sms:+15005550006"))
+
+	count := func(query string) int { return len(b.get("/suppressions?"+query, http.StatusOK).items()) }
+	require.Equal(t, 1, count(""))
+	require.Equal(t, 1, count("state=lifted"))
+	require.Equal(t, 2, count("state=all"))
+	require.Equal(t, 0, count("channel=sms"))
+	require.Equal(t, 1, count("state=all&channel=sms&address="+url.QueryEscape("+15005550006")))
+	require.Equal(t, 1, count("channel=email&address=A@example.com"))
+	item := b.get("/suppressions?state=lifted", http.StatusOK).items()[0].(obj)
+	require.Equal(t, "operator", item["lifted_by"])
+	page := b.get("/suppressions?state=all&limit=1", http.StatusOK)
+	next := b.get("/suppressions?state=all&limit=1&cursor="+page.body["next_cursor"].(string), http.StatusOK)
+	require.Equal(t, "sms", next.items()[0].(obj)["channel"])
+
+	require.Equal(t, []string{"body.address"}, b.post("/suppressions", obj{"channel": "sms", "address": "5555"}, http.StatusUnprocessableEntity).locations())
+	require.Equal(t, []string{"body.address"}, b.post("/suppressions", obj{"channel": "email", "address": "5555"}, http.StatusUnprocessableEntity).locations())
+	require.Equal(t, []string{"query.channel"}, b.get("/suppressions?address=x", http.StatusUnprocessableEntity).locations())
+}
