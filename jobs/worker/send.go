@@ -51,7 +51,8 @@ func (s *sender) workSend(ctx context.Context, job *river.Job[jobs.SendArgs]) er
 	if slot.wait > 0 {
 		return river.JobSnooze(slot.wait)
 	}
-	if err := s.sleepUntil(ctx, slot.at); err != nil {
+	// The decision is made just before the slot, so that the call begins in it whatever the commit took.
+	if err := sleepUntil(ctx, slot.at.Add(-decideAhead)); err != nil {
 		return err
 	}
 	start := time.Now() // monotonic, and before the decision: the deadline errs on the early side
@@ -62,7 +63,7 @@ func (s *sender) workSend(ctx context.Context, job *river.Job[jobs.SendArgs]) er
 	if d.stop != "" {
 		return s.stopped(ctx, job, d)
 	}
-	if time.Since(start) > startWithin {
+	if err := sleepUntil(ctx, slot.at); err != nil || time.Since(start) > startWithin {
 		s.done(d, "not_started", 0)
 		return s.giveBack(ctx, d, job.ID, "not_started", time.Second)
 	}
@@ -81,21 +82,22 @@ func (s *sender) workSend(ctx context.Context, job *river.Job[jobs.SendArgs]) er
 	s.done(d, outcome, took)
 	s.Logger.LogAttrs(ctx, slog.LevelInfo, "send", slog.Int64("message_id", d.id), slog.Int("attempt", d.attempt),
 		slog.String("channel", d.channel), slog.String("outcome", outcome), slog.Duration("call", took), slog.Int64("job_id", job.ID))
-	// What the provider said is known now and must not be lost to a stop of this process.
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), settleTimeout, errors.New("time-out of recording a send's outcome"))
+	ctx, cancel := settling(ctx)
 	defer cancel()
 	return s.settle(ctx, d, job.ID, accepted, failure)
 }
 
-// settleTimeout bounds the recording of an outcome, retries included.
-const settleTimeout = 15 * time.Second
+// decideAhead is how long before its slot a send is decided: longer than a commit mostly takes, and a fraction of
+// startWithin.
+const decideAhead = 100 * time.Millisecond
 
-// sleepUntil waits for a slot that is near. The wait is bounded by nearSlot, so no worker is held for long.
-func (s *sender) sleepUntil(ctx context.Context, at time.Duration) error {
-	if at <= 0 {
+// sleepUntil waits for a slot that is near.
+func sleepUntil(ctx context.Context, at time.Time) error {
+	wait := time.Until(at)
+	if wait <= 0 {
 		return nil
 	}
-	t := time.NewTimer(at)
+	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -151,49 +153,40 @@ func (s *sender) senderOf(channel string) (address string, perSecond float64) {
 	return s.SMSFrom, s.SMSPerSecond
 }
 
-// slot is a sender's turn: at is how far away it is, or wait how long the job is to sleep before it asks again.
-type slot struct{ at, wait time.Duration }
+// slot is a sender's turn: at is when it is, or wait how long the job is to sleep before it asks again.
+type slot struct {
+	at   time.Time
+	wait time.Duration
+}
 
-// nearSlot is how far ahead a slot is reserved; a job further back in the line sleeps in the queue instead of
-// holding a worker.
-const nearSlot = 250 * time.Millisecond
+// nearSlot is how far ahead a slot is reserved at least, and nearSlots how many; a job further back in the line
+// sleeps in the queue instead of holding a worker.
+const (
+	nearSlot  = 250 * time.Millisecond
+	nearSlots = 2
+)
 
 // reserve takes the sender's next slot over the whole fleet. Slots are spaced by the slower of the sender's and
 // the campaign's pace. A job that gets none is put behind those that were put to sleep before it.
 func (s *sender) reserve(ctx context.Context, args jobs.SendArgs) (slot, error) {
 	address, perSecond := s.senderOf(args.Channel)
-	var at, wait *float64
-	err := s.Pool.QueryRow(ctx, `
-		WITH pace AS (
-			SELECT LEAST(s.per_second, COALESCE(c.per_second, s.per_second)) AS per_second
-			FROM messages m
-			LEFT JOIN campaigns c ON c.id = m.campaign_id
-			JOIN senders s ON s.channel = m.channel AND s.address = $2
-			WHERE m.id = $1 AND m.state = 'queued' AND (c.id IS NULL OR c.status = 'sending')
-		), slot AS (
-			UPDATE senders s
-			SET next_slot_at = GREATEST(s.next_slot_at, clock_timestamp()) + make_interval(secs => (s.slowdown / pace.per_second)::float8),
-				slowdown = GREATEST(1, s.slowdown * 0.98)
-			FROM pace
-			WHERE s.channel = $3 AND s.address = $2 AND s.next_slot_at <= clock_timestamp() + make_interval(secs => $4)
-			RETURNING GREATEST(extract(epoch FROM s.next_slot_at - clock_timestamp())::float8 - (s.slowdown / pace.per_second)::float8, 0) AS at
-		)
-		SELECT (SELECT at FROM slot), (SELECT 1 / per_second::float8 FROM pace)`,
-		args.MessageID, address, args.Channel, nearSlot.Seconds()).Scan(&at, &wait)
+	at, wait, err := s.takeSlot(ctx, args, address)
+	if err == nil && at == nil && wait == nil {
+		// Not to be sent now (dispatch says why), or by a sender that is not listed yet.
+		_, err = s.Pool.Exec(ctx, `
+			INSERT INTO senders (channel, address, per_second)
+			VALUES ($1, $2, $3)
+			ON CONFLICT (channel, address) DO NOTHING`, args.Channel, address, perSecond)
+		if err == nil {
+			at, wait, err = s.takeSlot(ctx, args, address)
+		}
+	}
 	switch {
 	case err != nil:
 		return slot{}, fmt.Errorf("reserve a slot: %w", err)
 	case at != nil:
-		return slot{at: time.Duration(*at * float64(time.Second))}, nil
+		return slot{at: time.Now().Add(time.Duration(*at * float64(time.Second)))}, nil
 	case wait == nil:
-		// Not to be sent now (dispatch says why), or a sender that is not listed yet.
-		_, err := s.Pool.Exec(ctx, `
-			INSERT INTO senders (channel, address, per_second)
-			VALUES ($1, $2, $3)
-			ON CONFLICT (channel, address) DO NOTHING`, args.Channel, address, perSecond)
-		if err != nil {
-			return slot{}, fmt.Errorf("list a sender: %w", err)
-		}
 		return slot{}, nil
 	}
 	var sleep float64
@@ -206,4 +199,38 @@ func (s *sender) reserve(ctx context.Context, args jobs.SendArgs) (slot, error) 
 		return slot{}, fmt.Errorf("queue for a slot: %w", err)
 	}
 	return slot{wait: max(time.Duration(sleep*float64(time.Second)), nearSlot)}, nil
+}
+
+// takeSlot returns how many seconds away the slot is that it took; or, where none is near, nil and the seconds
+// between two slots; or neither, for a message that is not to be sent now.
+//
+// Its commit does not wait for the disk: a crash of the database may forget the slots of the last fraction of a
+// second, which costs a few calls too soon and no promise, while waiting would bound every sender to the disk's
+// pace, since each holds the sender's row.
+func (s *sender) takeSlot(ctx context.Context, args jobs.SendArgs, address string) (at, spacing *float64, err error) {
+	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		batch := &pgx.Batch{}
+		batch.Queue(`SET LOCAL synchronous_commit = off`)
+		batch.Queue(`
+			WITH pace AS (
+				SELECT LEAST(s.per_second, COALESCE(c.per_second, s.per_second))::float8 AS per_second
+				FROM messages m
+				LEFT JOIN campaigns c ON c.id = m.campaign_id
+				JOIN senders s ON s.channel = m.channel AND s.address = $2
+				WHERE m.id = $1 AND m.state = 'queued' AND (c.id IS NULL OR c.status = 'sending')
+			), slot AS (
+				UPDATE senders s
+				SET next_slot_at = GREATEST(s.next_slot_at, clock_timestamp()) + make_interval(secs => s.slowdown::float8 / pace.per_second),
+					slowdown = GREATEST(1, s.slowdown * 0.98)
+				FROM pace
+				WHERE s.channel = $3 AND s.address = $2
+					AND s.next_slot_at <= clock_timestamp() + make_interval(secs => GREATEST($4, LEAST($5 / pace.per_second, 5)))
+				RETURNING GREATEST(extract(epoch FROM s.next_slot_at - clock_timestamp())::float8 - s.slowdown::float8 / pace.per_second, 0) AS at
+			)
+			SELECT (SELECT at FROM slot), (SELECT 1 / per_second FROM pace)`,
+			args.MessageID, address, args.Channel, nearSlot.Seconds(), float64(nearSlots)).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&at, &spacing) })
+		return tx.SendBatch(ctx, batch).Close()
+	})
+	return at, spacing, err
 }

@@ -42,6 +42,14 @@ func (s *sender) settle(ctx context.Context, d dispatch, jobID int64, accepted p
 	return nil
 }
 
+// settleTimeout bounds the recording of an outcome, retries included.
+const settleTimeout = 15 * time.Second
+
+// settling is the context of recording what is known and must not be lost to a stop of this process.
+func settling(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(context.WithoutCancel(ctx), settleTimeout, errors.New("time-out of recording a send's outcome"))
+}
+
 // persist repeats fn with growing pauses until it succeeds or ctx ends.
 func persist(ctx context.Context, fn func() error) error {
 	pause := 20 * time.Millisecond
@@ -172,6 +180,9 @@ func isThrottle(f *provider.SendError) bool {
 
 // giveBack makes a message queued again that no provider took, and lets its job sleep.
 func (s *sender) giveBack(ctx context.Context, d dispatch, jobID int64, reason string, wait time.Duration) error {
+	// Also while this process stops: left as it is, the message would count as one that may have been sent.
+	ctx, cancel := settling(ctx)
+	defer cancel()
 	err := persist(ctx, func() error {
 		return pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error { return s.requeue(ctx, tx, d, reason) })
 	})

@@ -181,3 +181,20 @@ func (b *bundle) inTx(fn func(pgx.Tx) error) {
 	b.Helper()
 	require.NoError(b, pgx.BeginFunc(b.ctx, b.pool, fn))
 }
+
+// receipt stores a raw request of Twilio's.
+func (b *bundle) receipt(kind string, at time.Time, body string) uuid.UUID {
+	b.Helper()
+	id := uuid.Must(uuid.NewV7())
+	_, err := b.pool.Exec(b.ctx, `
+		INSERT INTO webhook_events (id, provider, kind, headers, body, dedupe_key, received_at)
+		VALUES ($1, 'twilio', $2, '{}', $3, $5, $4)`, id, kind, []byte(body), at, id.String())
+	require.NoError(b, err)
+	return id
+}
+
+// apply runs a receipt's job once.
+func (b *bundle) apply(id uuid.UUID, fn func(context.Context, pgx.Tx, receipt) (result, error)) {
+	b.Helper()
+	require.NoError(b, b.a.apply(b.ctx, &rivertype.JobRow{ID: 3, Attempt: 1, MaxAttempts: 25}, jobs.ReceiptArgs{ReceiptID: id.String()}, fn))
+}
