@@ -43,6 +43,7 @@ COMMENT ON COLUMN businesses.reached IS 'How far contact got, beneath the status
 COMMENT ON COLUMN businesses.folded_at IS 'occurred_at of the newest fact folded into the statuses; an older fact makes a refold';
 COMMENT ON COLUMN businesses.folded_key IS 'dedupe_key of that fact: the tie-break among facts of one instant';
 CREATE INDEX businesses_phone ON businesses (phone) WHERE phone IS NOT NULL;
+CREATE INDEX businesses_created ON businesses (created_at, id);
 CREATE INDEX businesses_email ON businesses (lower(email)) WHERE email IS NOT NULL;
 
 CREATE TABLE sites (
@@ -129,6 +130,7 @@ COMMENT ON TABLE messages IS 'One message to one business: at most one a campaig
 COMMENT ON COLUMN messages.reason IS 'Why it is failed, canceled, unknown or held, in one word: suppressed, campaign_cancelled, rejected, time_out, …';
 COMMENT ON COLUMN messages.attempt IS 'Number of the provider call; travels in the status callback''s query';
 CREATE INDEX messages_business ON messages (business_id, id);
+CREATE INDEX messages_campaign ON messages (campaign_id, id);
 CREATE INDEX messages_address ON messages (address, id);
 
 CREATE TABLE dispatches (
@@ -218,6 +220,7 @@ CREATE TABLE facts (
 );
 COMMENT ON TABLE facts IS 'What happened, append-only. Statuses are the fold of a business''s facts in the order (occurred_at, dedupe_key). No foreign keys: the row is written under the business''s lock, and history outlives what it names';
 CREATE INDEX facts_business ON facts (business_id, occurred_at, dedupe_key);
+CREATE INDEX facts_receipt ON facts (receipt_id) WHERE receipt_id IS NOT NULL;
 CREATE INDEX facts_site ON facts (site_id, occurred_at, dedupe_key) WHERE site_id IS NOT NULL;
 
 CREATE TABLE transitions (

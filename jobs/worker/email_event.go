@@ -13,6 +13,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"onward/jobs"
+	"onward/jobs/provider"
 	"onward/lifecycle"
 	"onward/lifecycle/pgstore"
 )
@@ -20,9 +21,6 @@ import (
 func (a *applier) workEmailEvent(ctx context.Context, job *river.Job[jobs.EmailEventArgs]) error {
 	return a.apply(ctx, job.JobRow, job.Args.ReceiptArgs, a.emailEvent)
 }
-
-// MessageHeader is the header by which a delivery event is matched to a message: our public id.
-const MessageHeader = "X-Onward-Message"
 
 type resendEvent struct {
 	Type      string `json:"type"`
@@ -62,8 +60,11 @@ func (s *stringOrStrings) UnmarshalJSON(b []byte) error {
 
 func (e resendEvent) publicID() uuid.UUID {
 	for _, h := range e.Data.Headers {
-		if strings.EqualFold(h.Name, MessageHeader) {
-			if id, err := uuid.Parse(h.Value); err == nil {
+		if !strings.EqualFold(h.Name, provider.MessageHeader) {
+			continue
+		}
+		if named, _, ok := provider.ParseMessageHeader(h.Value); ok {
+			if id, err := uuid.Parse(named); err == nil {
 				return id
 			}
 		}

@@ -84,6 +84,16 @@ func (a *applier) apply(ctx context.Context, row *rivertype.JobRow, args jobs.Re
 		if res, err = fn(ctx, tx, r); err != nil {
 			return err
 		}
+		if res.outcome == outcomeUnmatched {
+			// Whoever creates what is missing looks for us under this lock: either it finds us waiting, or we
+			// find it now.
+			if err := pgstore.LockMatchKeys(ctx, tx, []string{res.matchKey}); err != nil {
+				return err
+			}
+			if res, err = fn(ctx, tx, r); err != nil {
+				return err
+			}
+		}
 		return markReceipt(ctx, tx, r.ID, res)
 	})
 	if errors.Is(err, errNoReceipt) {

@@ -139,7 +139,7 @@ func normalizeBusiness(b *NewBusiness) error {
 	var wrong FieldErrors
 	text := func(field string, v *string, limit int) bool {
 		*v = strings.TrimSpace(*v)
-		message := ""
+		var message string
 		switch {
 		case utf8.RuneCountInString(*v) > limit:
 			message = fmt.Sprintf("is longer than %d characters", limit)

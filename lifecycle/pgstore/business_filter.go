@@ -3,6 +3,7 @@ package pgstore
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -102,9 +103,28 @@ func (w *where) anyOf(column string, values AnyOf) {
 }
 
 func (w *where) sameText(column, v string) {
-	if v = strings.TrimSpace(v); v != "" {
-		w.terms = append(w.terms, fmt.Sprintf("lower(%s%s) = lower(%s)", w.prefix, column, w.arg(v)))
+	if v = strings.TrimSpace(v); v == "" {
+		return
 	}
+	var terms []string
+	for _, spelling := range spellings(v) {
+		terms = append(terms, fmt.Sprintf("lower(%s%s) = lower(%s)", w.prefix, column, w.arg(spelling)))
+	}
+	w.terms = append(w.terms, "("+strings.Join(terms, " OR ")+")")
+}
+
+// spellings are the cases in which a text is looked for. A database with the locale C folds the case of ASCII
+// alone: there "ANTIGUA" finds "Antigua" by itself, and "COBÁN" finds "Cobán" by its lower case.
+func spellings(v string) []string {
+	list := []string{v}
+	if strings.IndexFunc(v, func(r rune) bool { return r > unicode.MaxASCII }) >= 0 {
+		for _, s := range []string{strings.ToLower(v), strings.ToUpper(v)} {
+			if !slices.Contains(list, s) {
+				list = append(list, s)
+			}
+		}
+	}
+	return list
 }
 
 func (w *where) time(condition string, v *time.Time) {
@@ -119,10 +139,12 @@ func (w *where) search(q string) {
 	if q == "" {
 		return
 	}
-	like := w.arg("%" + escapeLike(q) + "%")
 	var terms []string
-	for _, column := range []string{"name", "email", "city"} {
-		terms = append(terms, w.prefix+column+" ILIKE "+like)
+	for _, spelling := range spellings(q) {
+		like := w.arg("%" + escapeLike(spelling) + "%")
+		for _, column := range []string{"name", "email", "city"} {
+			terms = append(terms, w.prefix+column+" ILIKE "+like)
+		}
 	}
 	if digits := phoneDigits(q); digits != "" {
 		terms = append(terms, w.prefix+"phone LIKE "+w.arg("%"+digits+"%"))

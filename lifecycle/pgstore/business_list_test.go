@@ -34,15 +34,17 @@ func TestListBusinessesFilters(t *testing.T) {
 		pgstore.NewBusiness{Name: "Panadería López", Phone: "+502 5555 1234", Email: "ana@pan.example", City: "Antigua, Guatemala", Country: "GT", Category: "Bakery"},
 		pgstore.NewBusiness{Name: "100% Fun_House", Phone: "(415) 555-2671", City: "San Francisco", Country: "US", Category: "games"},
 		pgstore.NewBusiness{Name: "Acme 1234 Ltd", Phone: "0161 496 0000", City: "Manchester", Country: "GB"},
+		pgstore.NewBusiness{Name: "Zeta", City: "Cobán"},
 	)
 	hourAgo, hourAhead := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
 	for name, c := range map[string]struct {
 		filter pgstore.BusinessFilter
 		want   []string
 	}{
-		"everyone":                 {pgstore.BusinessFilter{}, []string{"100% Fun_House", "Acme 1234 Ltd", "Panadería López"}},
+		"everyone":                 {pgstore.BusinessFilter{}, []string{"100% Fun_House", "Acme 1234 Ltd", "Panadería López", "Zeta"}},
 		"part of a name":           {pgstore.BusinessFilter{Q: "nader"}, []string{"Panadería López"}},
 		"in any case":              {pgstore.BusinessFilter{Q: "ACME"}, []string{"Acme 1234 Ltd"}},
+		"accents in upper case":    {pgstore.BusinessFilter{Q: "LÓPEZ"}, []string{"Panadería López"}},
 		"part of an email":         {pgstore.BusinessFilter{Q: "pan.ex"}, []string{"Panadería López"}},
 		"part of a city":           {pgstore.BusinessFilter{Q: "francis"}, []string{"100% Fun_House"}},
 		"a phone as stored":        {pgstore.BusinessFilter{Q: "+50255551234"}, []string{"Panadería López"}},
@@ -55,6 +57,7 @@ func TestListBusinessesFilters(t *testing.T) {
 		"underscore neither":       {pgstore.BusinessFilter{Q: "n_H"}, []string{"100% Fun_House"}},
 		"backslash neither":        {pgstore.BusinessFilter{Q: `\`}, nil},
 		"city with a comma":        {pgstore.BusinessFilter{City: "antigua, guatemala"}, []string{"Panadería López"}},
+		"city in upper case":       {pgstore.BusinessFilter{City: "COBÁN"}, []string{"Zeta"}},
 		"country":                  {pgstore.BusinessFilter{Country: "gb"}, []string{"Acme 1234 Ltd"}},
 		"category":                 {pgstore.BusinessFilter{Category: "bakery"}, []string{"Panadería López"}},
 		"any status":               {pgstore.BusinessFilter{ContactStatus: pgstore.AnyOf{"pending", "replied"}, City: "manchester"}, []string{"Acme 1234 Ltd"}},

@@ -211,19 +211,19 @@ func insertFacts(ctx context.Context, tx pgx.Tx, facts []Fact) (map[string]int64
 		site                           = make([]*int64, n)
 		event, axis, source, key       = make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 		at                             = make([]time.Time, n)
-		receipt                        = make([]*uuid.UUID, n)
+		receipt                        = make([]*string, n)
 		note                           = make([]*string, n)
 	)
 	for i, f := range facts {
 		business[i], site[i], event[i], axis[i] = f.BusinessID, orNil(f.SiteID), string(f.Event), string(f.Event.Axes()[0])
-		at[i], source[i], receipt[i], message[i] = f.OccurredAt, string(f.Source), orNil(f.ReceiptID), orNil(f.MessageID)
+		at[i], source[i], receipt[i], message[i] = f.OccurredAt, string(f.Source), uuidText(f.ReceiptID), orNil(f.MessageID)
 		action[i], job[i], key[i], note[i] = orNil(f.ActionID), orNil(f.JobID), f.Key, orNil(f.Note)
 	}
 	rows, err := tx.Query(ctx, `
 		INSERT INTO facts (business_id, site_id, event, axis, occurred_at, source, receipt_id, message_id, action_id, job_id, dedupe_key, note)
 		SELECT *
 		FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::text[],
-			$7::uuid[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[])
+			$7::text[]::uuid[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[])
 		ON CONFLICT (dedupe_key) DO NOTHING
 		RETURNING id, dedupe_key`,
 		business, site, event, axis, at, source, receipt, message, action, job, key, note)
@@ -342,6 +342,15 @@ func writeTransitions(ctx context.Context, tx pgx.Tx, applied []Applied, fresh [
 		return fmt.Errorf("write transitions: %w", err)
 	}
 	return nil
+}
+
+// uuidText is an id as text, which every protocol mode of pgx can put in an array, behind a pooler too.
+func uuidText(id uuid.UUID) *string {
+	if id == uuid.Nil {
+		return nil
+	}
+	s := id.String()
+	return &s
 }
 
 // orNil maps a zero value to NULL.

@@ -59,7 +59,7 @@ func foldSites(ctx context.Context, tx pgx.Tx, applied []Applied, fresh []int) e
 		_, err := tx.Exec(ctx, `
 			UPDATE sites
 			SET status = $2, subscription_status = $3, updated_at = now()
-			WHERE id = $1`, id, now.Status, now.Subscription)
+			WHERE id = $1`, id, string(now.Status), string(now.Subscription))
 		if err != nil {
 			return fmt.Errorf("write status of site %d: %w", id, err)
 		}

@@ -50,7 +50,7 @@ func Suppress(ctx context.Context, tx pgx.Tx, list []Suppression) (int, error) {
 			INSERT INTO suppressions (channel, address, reason, source, source_id)
 			VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (channel, address) WHERE lifted_at IS NULL DO NOTHING`,
-			s.Channel, s.Address.Address, s.Reason, s.Source, orNil(s.SourceID))
+			s.Channel, s.Address.Address, s.Reason, string(s.Source), orNil(s.SourceID))
 		if err != nil {
 			return added, fmt.Errorf("suppress an address: %w", err)
 		}

@@ -67,8 +67,8 @@ func once[T any](ctx context.Context, u *unit, fn func(context.Context, *unit) (
 			return nil, err
 		}
 		if before != nil {
-			out := &answer[T]{Status: before.status, Replayed: "true"}
-			if err := json.Unmarshal(before.body, &out.Body); err != nil {
+			out := &answer[T]{Status: before.status, Location: before.Location, Replayed: "true"}
+			if err := json.Unmarshal(before.Body, &out.Body); err != nil {
 				return nil, fmt.Errorf("repeat an answer: %w", err)
 			}
 			return out, nil
@@ -85,7 +85,7 @@ func once[T any](ctx context.Context, u *unit, fn func(context.Context, *unit) (
 	if out.Status == 0 {
 		out.Status = http.StatusOK
 	}
-	return out, key.keep(ctx, u, u.actor.ID, stored{status: out.Status, body: body})
+	return out, key.keep(ctx, u, u.actor.ID, stored{status: out.Status, Location: out.Location, Body: body})
 }
 
 // maxTries bounds how often a transaction is run that PostgreSQL ended for the sake of others.

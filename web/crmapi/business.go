@@ -74,7 +74,7 @@ const tagBusinesses = "Businesses"
 
 func (a *API) registerBusinesses(h huma.API) {
 	register(a, h, apitoken.Operator, operation{
-		method: http.MethodPost, path: "/crm/businesses", id: "createBusiness", tag: tagBusinesses, status: http.StatusCreated,
+		method: http.MethodPost, path: "/crm/businesses", id: "createBusiness", tag: tagBusinesses, status: http.StatusCreated, also: http.StatusOK,
 		summary: "Create a business",
 		description: "A phone is brought to E.164 by the country; without a country it needs its + and country code. " +
 			"An external_id that is known already answers 200 with that business, unchanged.",

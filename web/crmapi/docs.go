@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -69,8 +70,8 @@ type docsOperation struct {
 	Role                                   apitoken.Role
 	Params                                 []docsField
 	Body                                   []docsField
-	Success                                string // status
-	Answer                                 string // schema
+	Success                                []string // statuses
+	Answer                                 string   // schema
 }
 
 type docsSchema struct {
@@ -88,13 +89,8 @@ func docsView(spec *huma.OpenAPI) docsPage {
 		Title: spec.Info.Title, Version: spec.Info.Version, Description: spec.Info.Description, Prefix: Prefix,
 		CSS: template.CSS(docsCSS), // our own file
 	}
-	paths := make([]string, 0, len(spec.Paths))
-	for path := range spec.Paths {
-		paths = append(paths, path)
-	}
-	slices.Sort(paths)
 	groups := map[string]int{}
-	for _, path := range paths {
+	for _, path := range slices.Sorted(maps.Keys(spec.Paths)) {
 		item := spec.Paths[path]
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Patch, item.Put, item.Delete} {
 			if op == nil {
@@ -110,12 +106,7 @@ func docsView(spec *huma.OpenAPI) docsPage {
 		}
 	}
 	schemas := spec.Components.Schemas.Map()
-	names := make([]string, 0, len(schemas))
-	for name := range schemas {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(schemas)) {
 		p.Schemas = append(p.Schemas, docsSchema{Name: name, Fields: fieldsOf(schemas[name])})
 	}
 	return p
@@ -138,12 +129,12 @@ func docsOperationOf(spec *huma.OpenAPI, op *huma.Operation) docsOperation {
 			d.Body = fieldsOf(s)
 		}
 	}
-	for status, r := range op.Responses {
+	for _, status := range slices.Sorted(maps.Keys(op.Responses)) {
 		if !strings.HasPrefix(status, "2") {
 			continue
 		}
-		d.Success = status
-		for _, media := range r.Content {
+		d.Success = append(d.Success, status)
+		for _, media := range op.Responses[status].Content {
 			d.Answer = typeOf(media.Schema)
 		}
 	}
@@ -151,15 +142,10 @@ func docsOperationOf(spec *huma.OpenAPI, op *huma.Operation) docsOperation {
 }
 
 func fieldsOf(s *huma.Schema) []docsField {
-	names := make([]string, 0, len(s.Properties))
-	for name := range s.Properties {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	fields := make([]docsField, len(names))
-	for i, name := range names {
+	var fields []docsField
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
 		p := s.Properties[name]
-		fields[i] = docsField{Name: name, Type: typeOf(p), Description: p.Description, Required: slices.Contains(s.Required, name)}
+		fields = append(fields, docsField{Name: name, Type: typeOf(p), Description: p.Description, Required: slices.Contains(s.Required, name)})
 	}
 	return fields
 }

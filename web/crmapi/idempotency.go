@@ -2,6 +2,7 @@ package crmapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -31,8 +32,9 @@ type repeatable struct {
 
 // stored is the answer that a key got.
 type stored struct {
-	status int
-	body   []byte
+	status   int
+	Location string          `json:"location,omitempty"`
+	Body     json.RawMessage `json:"body"`
 }
 
 // claim takes a key for the rest of the transaction. It returns the answer of the request that had the key
@@ -56,11 +58,12 @@ func (r repeatable) claim(ctx context.Context, tx pgx.Tx, tokenID int64) (*store
 	// In a statement of its own: its snapshot must be younger than the lock.
 	var s stored
 	var same bool
+	var response []byte
 	err = tx.QueryRow(ctx, `
 		SELECT request_hash = $3, status, response
 		FROM idempotency_keys
 		WHERE token_id = $1 AND key = $2 AND created_at > now() - interval '1 day'`, tokenID, r.key, r.hash).
-		Scan(&same, &s.status, &s.body)
+		Scan(&same, &s.status, &response)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, nil // no answer yet is no error
@@ -70,17 +73,24 @@ func (r repeatable) claim(ctx context.Context, tx pgx.Tx, tokenID int64) (*store
 		return nil, huma.Error422UnprocessableEntity("this Idempotency-Key was used for another request",
 			&huma.ErrorDetail{Location: "header." + idempotencyHeader, Message: "was used for another request"})
 	}
+	if err := json.Unmarshal(response, &s); err != nil {
+		return nil, fmt.Errorf("read a kept answer: %w", err)
+	}
 	return &s, nil
 }
 
 // keep stores the answer. Errors are not stored: they changed nothing, so the request may be repeated.
 func (r repeatable) keep(ctx context.Context, tx pgx.Tx, tokenID int64, s stored) error {
-	_, err := tx.Exec(ctx, `
+	response, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("keep an answer: %w", err)
+	}
+	_, err = tx.Exec(ctx, `
 		INSERT INTO idempotency_keys AS k (token_id, key, request_hash, status, response)
 		VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (token_id, key) DO UPDATE
 		SET request_hash = EXCLUDED.request_hash, status = EXCLUDED.status, response = EXCLUDED.response, created_at = now()`,
-		tokenID, r.key, r.hash, s.status, s.body)
+		tokenID, r.key, r.hash, s.status, response)
 	if err != nil {
 		return fmt.Errorf("keep an idempotency key: %w", err)
 	}

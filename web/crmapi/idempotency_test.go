@@ -20,6 +20,7 @@ func TestIdempotencyKey(t *testing.T) {
 	first := b.post("/crm/businesses", body, http.StatusCreated, keyHeader, "k1")
 	second := b.post("/crm/businesses", body, http.StatusCreated, keyHeader, "k1")
 	require.Equal(t, first.raw, second.raw)
+	require.Equal(t, first.header.Get("Location"), second.header.Get("Location"))
 	require.Empty(t, first.header.Get("Idempotency-Replayed"))
 	require.Equal(t, "true", second.header.Get("Idempotency-Replayed"))
 	require.Equal(t, 1, one[int](b, `SELECT count(*) FROM businesses`))

@@ -4,13 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"onward/lifecycle/pgstore"
@@ -89,8 +89,8 @@ func away(err error) bool {
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true
 	}
-	return errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err) || errors.Is(err, pgx.ErrTxClosed) ||
-		strings.Contains(err.Error(), "closed pool") || strings.Contains(err.Error(), "unexpected EOF")
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || pgconn.SafeToRetry(err) ||
+		strings.Contains(err.Error(), "closed pool") // puddle's error, whose package is no dependency of ours
 }
 
 // validationFailed is the detail that huma gives; tidyProblem puts the first error in its place.

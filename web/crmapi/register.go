@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -21,6 +23,7 @@ type operation struct {
 	summary      string
 	description  string
 	status       int // of success; 0: 200
+	also         int // another status of success, with the same answer; 0: none
 }
 
 // register adds an endpoint that needs a role. Whatever error the handler returns becomes a problem.
@@ -33,10 +36,15 @@ func register[I, O any](a *API, h huma.API, need apitoken.Role, o operation, han
 		Metadata:      map[string]any{roleKey: need},
 		// One more than the middleware lets through, which answers first.
 		MaxBodyBytes: maxBody + 2,
-		Middlewares:  huma.Middlewares{requireRole(h, need)},
+		// The body is read already. A read deadline set now would end the request's context when it passes.
+		BodyReadTimeout: -1,
+		Middlewares:     huma.Middlewares{requireRole(h, need)},
+	}
+	if strings.Contains(o.path, "{") {
+		op.Errors = append(op.Errors, http.StatusNotFound)
 	}
 	if o.method != http.MethodGet {
-		op.Errors = append(op.Errors, http.StatusConflict, http.StatusRequestEntityTooLarge)
+		op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	if o.method == http.MethodPost {
 		op.Parameters = append(op.Parameters, &huma.Param{
@@ -52,6 +60,12 @@ func register[I, O any](a *API, h huma.API, need apitoken.Role, o operation, han
 		}
 		return out, nil
 	})
+	if o.also != 0 {
+		responses := h.OpenAPI().Paths[o.path].Post.Responses
+		same := *responses[strconv.Itoa(o.status)]
+		same.Description = http.StatusText(o.also)
+		responses[strconv.Itoa(o.also)] = &same
+	}
 }
 
 // roleKey is where an operation's metadata holds the role that it needs.

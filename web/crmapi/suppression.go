@@ -72,7 +72,7 @@ func (a *API) registerSuppressions(h huma.API) {
 		summary: "List addresses that must not be written to, newest first",
 	}, a.listSuppressions)
 	register(a, h, apitoken.Operator, operation{
-		method: http.MethodPost, path: "/suppressions", id: "addSuppression", tag: tagSuppressions, status: http.StatusCreated,
+		method: http.MethodPost, path: "/suppressions", id: "addSuppression", tag: tagSuppressions, status: http.StatusCreated, also: http.StatusOK,
 		summary:     "Suppress an address",
 		description: "From the answer on, no send to it starts. 200 when it is suppressed already.",
 	}, a.addSuppression)

@@ -293,7 +293,10 @@ func TestPromise4_holdThatIsNoAddressIsNotKept(t *testing.T) {
 
 	b := started(t, nil)
 	for n, hold := range []*inbox.Hold{
-		nil, {}, {Channel: jobs.ChannelSMS}, {Address: "+15550000001"},
+		nil,
+		{},
+		{Channel: jobs.ChannelSMS},
+		{Address: "+15550000001"},
 		{Channel: jobs.ChannelEmail, Address: "a\x00@example.com"},
 	} {
 		r := stop(n, "")

@@ -281,12 +281,7 @@ func (a *App) workerOptions() (worker.Options, error) {
 		RetentionDays: a.cfg.RetentionDays, EmailFrom: a.cfg.EmailFrom, EmailPostalAddress: a.cfg.EmailPostalAddress,
 		Wake: a.waker.Wake,
 		Observer: worker.Observer{
-			Moved: func(m worker.Moved) {
-				a.metrics.Moved(m)
-				if a.opts.Moved != nil {
-					a.opts.Moved(m)
-				}
-			},
+			Moved:   a.moved,
 			Receipt: a.metrics.Receipt,
 			Sent:    a.metrics.Sent,
 		},
@@ -300,10 +295,7 @@ func (a *App) workerOptions() (worker.Options, error) {
 			return o, fmt.Errorf("configure Twilio: %w", err)
 		}
 		o.SMS, o.SMSLookup = a.twilio, a.twilio
-		o.SMSFrom = a.cfg.TwilioFrom
-		if o.SMSFrom == "" {
-			o.SMSFrom = a.cfg.TwilioMessagingServiceSID
-		}
+		o.SMSFrom = a.smsFrom()
 	}
 	if a.cfg.SMTPURL != "" {
 		mail, err := newMailer(a.cfg)
@@ -313,6 +305,21 @@ func (a *App) workerOptions() (worker.Options, error) {
 		o.Email = mail
 	}
 	return o, nil
+}
+
+// smsFrom is what the pace of texts is kept by: the number, else the messaging service.
+func (a *App) smsFrom() string {
+	if a.cfg.TwilioFrom != "" {
+		return a.cfg.TwilioFrom
+	}
+	return a.cfg.TwilioMessagingServiceSID
+}
+
+func (a *App) moved(m worker.Moved) {
+	a.metrics.Moved(m)
+	if a.opts.Moved != nil {
+		a.opts.Moved(m)
+	}
 }
 
 func newMailer(cfg Config) (provider.Sender, error) {

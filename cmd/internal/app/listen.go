@@ -13,6 +13,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"onward/jobs"
+	"onward/jobs/worker"
 	"onward/lifecycle/pgstore"
 	"onward/migrations"
 	"onward/web"
@@ -139,6 +140,7 @@ func (a *App) buildPrivate() error {
 	if a.opts.Role.serves() {
 		api, err := crmapi.New(crmapi.Options{
 			Pool: a.pool, River: a.river, Logger: a.logger, Clock: a.opts.Clock, Wake: a.waker.Wake, Settle: a.settle,
+			Observe: a.observeAPI, SMSFrom: a.smsFrom(), EmailFrom: a.cfg.EmailFrom, Version: a.opts.Version,
 		})
 		if err != nil {
 			return fmt.Errorf("configure the API: %w", err)
@@ -152,6 +154,17 @@ func (a *App) buildPrivate() error {
 	r.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	a.private = &listener{name: "private", addr: a.cfg.privateAddr(a.opts.Role), server: server(r, a.logger)}
 	return nil
+}
+
+// observeAPI counts the transitions that an API call made, as a worker's are counted.
+func (a *App) observeAPI(applied []pgstore.Applied) {
+	for _, f := range applied {
+		for _, c := range f.Changes {
+			a.moved(worker.Moved{
+				BusinessID: f.Fact.BusinessID, Axis: c.Axis, From: c.From, To: c.To, Event: f.Fact.Event, Verdict: c.Verdict, CommittedAt: a.opts.Clock(),
+			})
+		}
+	}
 }
 
 // settle waits until no provider call to these addresses can start any more.

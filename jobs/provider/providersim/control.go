@@ -125,7 +125,7 @@ func readControl(w http.ResponseWriter, r *http.Request, into any) bool {
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxControl))
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(into)
-	if err == nil && decoder.Decode(&struct{}{}) != io.EOF { //nolint:errorlint // Decode returns io.EOF itself
+	if err == nil && !errors.Is(decoder.Decode(&struct{}{}), io.EOF) {
 		err = errors.New("more than one JSON object")
 	}
 	if err != nil {

@@ -115,7 +115,7 @@ func (o *Options) complete() error {
 		}
 	}
 	if f.Drop+f.ServerError+f.Garbage+f.RateLimit > 1 {
-		errs = append(errs, errors.New("Drop, ServerError, Garbage and RateLimit add up to more than 1"))
+		errs = append(errs, errors.New("fault rates of Drop, ServerError, Garbage and RateLimit add up to more than 1"))
 	}
 	if err := checkTarget(o.PublicURL, o.DeliverTo); err != nil {
 		errs = append(errs, err)

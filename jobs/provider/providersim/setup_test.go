@@ -80,7 +80,7 @@ func setup(t *testing.T, opts providersim.Options, answer func(request) int) *bu
 	t.Helper()
 	o := &onward{answer: answer}
 	o.Server = httptest.NewServer(o)
-	t.Cleanup(o.Server.Close)
+	t.Cleanup(o.Close)
 	opts.AccountSID, opts.AuthToken = accountSID, authToken
 	opts.RecurrenteSecret, opts.ResendSecret = secret, secret
 	opts.PublicURL = o.URL

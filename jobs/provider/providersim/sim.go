@@ -150,11 +150,10 @@ func (s *Sim) stopAPI(ctx context.Context) error {
 	return err
 }
 
-// TwilioURL is the base URL of the API, SMTPURL the value for SMTP_URL. Both
-// are known once the Sim is started.
+// TwilioURL is the base URL of the API. It is known once the Sim is started.
 func (s *Sim) TwilioURL() string { return "http://" + s.apiAddr.String() }
 
-// SMTPURL: see TwilioURL.
+// SMTPURL is the value for SMTP_URL. It is known once the Sim is started.
 func (s *Sim) SMTPURL() string { return "smtp://" + s.mailConn.Addr().String() + "?tls=none" }
 
 // SetTarget replaces PublicURL and DeliverTo (which may be empty) for what is

@@ -44,8 +44,9 @@ func (c *boundConn) Close() error {
 	return c.Conn.Close()
 }
 
-func (c *boundConn) SetDeadline(t time.Time) error      { return c.Conn.SetDeadline(c.capped(t)) }
-func (c *boundConn) SetReadDeadline(t time.Time) error  { return c.Conn.SetReadDeadline(c.capped(t)) }
+func (c *boundConn) SetDeadline(t time.Time) error     { return c.Conn.SetDeadline(c.capped(t)) }
+func (c *boundConn) SetReadDeadline(t time.Time) error { return c.Conn.SetReadDeadline(c.capped(t)) }
+
 func (c *boundConn) SetWriteDeadline(t time.Time) error { return c.Conn.SetWriteDeadline(c.capped(t)) }
 
 func (c *boundConn) capped(t time.Time) time.Time {

@@ -186,8 +186,10 @@ func TestSendCanceledByCaller(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	b := &backend{onData: func(*gosmtp.Conn) error { cancel(); <-t.Context().Done(); return nil }}
+	begin := time.Now()
 	_, err := newClient(t, serve(t, b, nil, false)).Send(ctx, message())
 	requireSendError(t, err, provider.ClassUnknown, "canceled")
+	require.Less(t, time.Since(begin), smtp.DefaultTimeout/2, "it does not wait for the time-out")
 
 	_, err = newClient(t, serve(t, &backend{}, nil, false)).Send(ctx, message())
 	requireSendError(t, err, provider.ClassRetryLater, "canceled")

@@ -145,8 +145,8 @@ func (c *Client) Send(ctx context.Context, m provider.Message) (provider.Accepte
 	}
 	err = gomail.SendWithSMTPClient(conn, msg)
 	if msg.IsDelivered() {
-		// Whatever failed after the server took the mail (go-mail's RSET, the
-		// connection) does not undo it.
+		// Whatever fails after the server took the mail does not undo it.
+		// go-mail's RSET would be the one that can; it is off (gomail).
 		err = nil
 	}
 	hangUp(conn, err)

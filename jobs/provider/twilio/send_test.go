@@ -144,7 +144,10 @@ func TestSendRetryAfter(t *testing.T) {
 			t.Parallel()
 			b := setup(t, answer(http.StatusTooManyRequests, `{"code":20429}`, "Retry-After", value), time.Minute)
 			_, err := b.client.Send(t.Context(), message())
-			require.Equal(t, want, requireSendError(t, err, provider.ClassRetryLater, "20429").RetryAfter)
+			requireSendError(t, err, provider.ClassRetryLater, "20429")
+			var sendErr *provider.SendError
+			require.ErrorAs(t, err, &sendErr)
+			require.Equal(t, want, sendErr.RetryAfter)
 		})
 	}
 }

@@ -69,7 +69,7 @@ func answer(status int, body string, header ...string) http.HandlerFunc {
 }
 
 // requireSendError checks the class and that nothing private is in the text.
-func requireSendError(t *testing.T, err error, class provider.Class, code string) *provider.SendError {
+func requireSendError(t *testing.T, err error, class provider.Class, code string) {
 	t.Helper()
 	var sendErr *provider.SendError
 	require.ErrorAs(t, err, &sendErr)
@@ -78,5 +78,4 @@ func requireSendError(t *testing.T, err error, class provider.Class, code string
 	for _, private := range []string{toNumber, toNumber[1:], fromNumber[1:], bodyText, authToken, "0199-id"} {
 		require.NotContains(t, err.Error(), private)
 	}
-	return sendErr
 }

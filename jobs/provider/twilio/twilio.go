@@ -58,13 +58,13 @@ func (o Options) validate() error {
 		errs = append(errs, errors.New("AuthToken must be one token"))
 	}
 	if o.From == "" && o.MessagingServiceSID == "" {
-		errs = append(errs, errors.New("From or MessagingServiceSID is needed"))
+		errs = append(errs, errors.New("no sender: From or MessagingServiceSID is needed"))
 	}
 	if o.MessagingServiceSID != "" && !strings.HasPrefix(o.MessagingServiceSID, "MG") {
 		errs = append(errs, errors.New("MessagingServiceSID must start with MG"))
 	}
 	if o.Timeout < 0 {
-		errs = append(errs, errors.New("Timeout is negative"))
+		errs = append(errs, errors.New("negative Timeout"))
 	}
 	return errors.Join(errs...)
 }
