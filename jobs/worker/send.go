@@ -63,7 +63,7 @@ func (s *sender) workSend(ctx context.Context, job *river.Job[jobs.SendArgs]) er
 	if d.stop != "" {
 		return s.stopped(ctx, job, d)
 	}
-	if err := sleepUntil(ctx, slot.at); err != nil || time.Since(start) > startWithin {
+	if !s.inSlot(ctx, job.Args, slot, start.Add(startWithin)) {
 		s.done(d, "not_started", 0)
 		return s.giveBack(ctx, d, job.ID, "not_started", time.Second)
 	}
@@ -90,6 +90,28 @@ func (s *sender) workSend(ctx context.Context, job *river.Job[jobs.SendArgs]) er
 // decideAhead is how long before its slot a send is decided: longer than a commit mostly takes, and a fraction of
 // startWithin.
 const decideAhead = 100 * time.Millisecond
+
+// inSlot waits for the slot of a message that is dispatched already. A slot that was missed, because the commit took
+// long, is left to nobody and another is taken: a call outside its slot would break the pace. It reports false when
+// no slot begins before the deadline: then no call may be made.
+func (s *sender) inSlot(ctx context.Context, args jobs.SendArgs, at slot, deadline time.Time) bool {
+	address, _ := s.senderOf(args.Channel)
+	for {
+		if at.at.After(deadline) || sleepUntil(ctx, at.at) != nil {
+			return false
+		}
+		if now := time.Now(); now.After(deadline) {
+			return false
+		} else if at.spacing == 0 || now.Sub(at.at) <= max(at.spacing/4, 5*time.Millisecond) {
+			return true
+		}
+		next, err := s.takeSlot(ctx, args, address, 5*time.Millisecond)
+		if err != nil || next.at.IsZero() {
+			return false
+		}
+		at = next
+	}
+}
 
 // sleepUntil waits for a slot that is near.
 func sleepUntil(ctx context.Context, at time.Time) error {
@@ -154,9 +176,11 @@ func (s *sender) senderOf(channel string) (address string, perSecond float64) {
 }
 
 // slot is a sender's turn: at is when it is, or wait how long the job is to sleep before it asks again.
+// Neither is set for a message that is not to be sent now. spacing is the time between two slots.
 type slot struct {
-	at   time.Time
-	wait time.Duration
+	at      time.Time
+	wait    time.Duration
+	spacing time.Duration
 }
 
 // nearSlot is how far ahead a slot is reserved at least, and nearSlots how many; a job further back in the line
@@ -164,73 +188,87 @@ type slot struct {
 const (
 	nearSlot  = 250 * time.Millisecond
 	nearSlots = 2
+	// lead is how far ahead a slot is at least: the time in which the send is mostly decided and committed.
+	lead = 50 * time.Millisecond
 )
 
 // reserve takes the sender's next slot over the whole fleet. Slots are spaced by the slower of the sender's and
 // the campaign's pace. A job that gets none is put behind those that were put to sleep before it.
 func (s *sender) reserve(ctx context.Context, args jobs.SendArgs) (slot, error) {
 	address, perSecond := s.senderOf(args.Channel)
-	at, wait, err := s.takeSlot(ctx, args, address)
-	if err == nil && at == nil && wait == nil {
+	got, err := s.takeSlot(ctx, args, address, lead)
+	if err == nil && got.spacing == 0 {
 		// Not to be sent now (dispatch says why), or by a sender that is not listed yet.
 		_, err = s.Pool.Exec(ctx, `
 			INSERT INTO senders (channel, address, per_second)
 			VALUES ($1, $2, $3)
 			ON CONFLICT (channel, address) DO NOTHING`, args.Channel, address, perSecond)
 		if err == nil {
-			at, wait, err = s.takeSlot(ctx, args, address)
+			got, err = s.takeSlot(ctx, args, address, lead)
 		}
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return slot{}, fmt.Errorf("reserve a slot: %w", err)
-	case at != nil:
-		return slot{at: time.Now().Add(time.Duration(*at * float64(time.Second)))}, nil
-	case wait == nil:
-		return slot{}, nil
+	}
+	if !got.at.IsZero() || got.spacing == 0 {
+		return got, nil
 	}
 	var sleep float64
 	err = s.Pool.QueryRow(ctx, `
 		UPDATE senders
 		SET backlog_at = GREATEST(backlog_at, next_slot_at) + make_interval(secs => $3 * slowdown::float8)
 		WHERE channel = $1 AND address = $2
-		RETURNING extract(epoch FROM backlog_at - clock_timestamp())::float8`, args.Channel, address, *wait).Scan(&sleep)
+		RETURNING extract(epoch FROM backlog_at - clock_timestamp())::float8`, args.Channel, address, got.spacing.Seconds()).Scan(&sleep)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return slot{}, fmt.Errorf("queue for a slot: %w", err)
 	}
-	return slot{wait: max(time.Duration(sleep*float64(time.Second)), nearSlot)}, nil
+	got.wait = max(time.Duration(sleep*float64(time.Second)), nearSlot)
+	return got, nil
 }
 
-// takeSlot returns how many seconds away the slot is that it took; or, where none is near, nil and the seconds
-// between two slots; or neither, for a message that is not to be sent now.
+// margin keeps the pace a little slower than what is asked for, so that what the way to the provider varies by does
+// not add up to a call too many.
+const margin = 1.01
+
+// takeSlot takes the next slot that is no nearer than ahead: the result's at is zero where none is near, its spacing
+// where the message is not to be sent now.
 //
 // Its commit does not wait for the disk: a crash of the database may forget the slots of the last fraction of a
 // second, which costs a few calls too soon and no promise, while waiting would bound every sender to the disk's
 // pace, since each holds the sender's row.
-func (s *sender) takeSlot(ctx context.Context, args jobs.SendArgs, address string) (at, spacing *float64, err error) {
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+func (s *sender) takeSlot(ctx context.Context, args jobs.SendArgs, address string, ahead time.Duration) (slot, error) {
+	var at, spacing *float64
+	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
 		batch := &pgx.Batch{}
 		batch.Queue(`SET LOCAL synchronous_commit = off`)
 		batch.Queue(`
 			WITH pace AS (
-				SELECT LEAST(s.per_second, COALESCE(c.per_second, s.per_second))::float8 AS per_second
+				SELECT $7::float8 / LEAST(s.per_second, COALESCE(c.per_second, s.per_second))::float8 AS spacing
 				FROM messages m
 				LEFT JOIN campaigns c ON c.id = m.campaign_id
 				JOIN senders s ON s.channel = m.channel AND s.address = $2
-				WHERE m.id = $1 AND m.state = 'queued' AND (c.id IS NULL OR c.status = 'sending')
+				WHERE m.id = $1 AND m.state IN ('queued', 'dispatching') AND (c.id IS NULL OR c.status = 'sending')
 			), slot AS (
 				UPDATE senders s
-				SET next_slot_at = GREATEST(s.next_slot_at, clock_timestamp()) + make_interval(secs => s.slowdown::float8 / pace.per_second),
+				SET next_slot_at = GREATEST(s.next_slot_at, clock_timestamp() + make_interval(secs => $6))
+						+ make_interval(secs => s.slowdown::float8 * pace.spacing),
 					slowdown = GREATEST(1, s.slowdown * 0.98)
 				FROM pace
 				WHERE s.channel = $3 AND s.address = $2
-					AND s.next_slot_at <= clock_timestamp() + make_interval(secs => GREATEST($4, LEAST($5 / pace.per_second, 5)))
-				RETURNING GREATEST(extract(epoch FROM s.next_slot_at - clock_timestamp())::float8 - s.slowdown::float8 / pace.per_second, 0) AS at
+					AND s.next_slot_at <= clock_timestamp() + make_interval(secs => GREATEST($4, LEAST($5 * pace.spacing, 5)))
+				RETURNING GREATEST(extract(epoch FROM s.next_slot_at - clock_timestamp())::float8 - s.slowdown::float8 * pace.spacing, 0) AS at
 			)
-			SELECT (SELECT at FROM slot), (SELECT 1 / per_second FROM pace)`,
-			args.MessageID, address, args.Channel, nearSlot.Seconds(), float64(nearSlots)).
+			SELECT (SELECT at FROM slot), (SELECT spacing FROM pace)`,
+			args.MessageID, address, args.Channel, nearSlot.Seconds(), float64(nearSlots), ahead.Seconds(), margin).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&at, &spacing) })
 		return tx.SendBatch(ctx, batch).Close()
 	})
-	return at, spacing, err
+	if err != nil || spacing == nil {
+		return slot{}, err
+	}
+	got := slot{spacing: max(time.Duration(*spacing*float64(time.Second)), 1)}
+	if at != nil {
+		got.at = time.Now().Add(time.Duration(*at * float64(time.Second)))
+	}
+	return got, nil
 }
