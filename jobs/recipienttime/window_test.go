@@ -112,6 +112,7 @@ func TestNextOpen(t *testing.T) {
 		{"all of the US, over the end of winter", "08:00-21:00", usa, "2026-03-08T03:00:00Z", "2026-03-08T18:00:00Z"},
 		{"only in winter is there a common minute", "12:00-17:05", []string{"America/New_York", "Pacific/Honolulu"}, "2026-06-01T00:00:00Z", "2026-11-01T22:00:00Z"},
 
+		{"the last day of a leap year, where Go's bounds of a zone fail", "08:00-21:00", []string{"America/New_York"}, "2040-12-31T02:00:30Z", "2040-12-31T13:00:00Z"},
 		{"zones without a common minute", "10:00-18:00", []string{"Europe/Kaliningrad", "Asia/Kamchatka"}, "2026-06-01T00:00:00Z", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -148,11 +149,11 @@ func TestNextOpenIsTheFirstOpenMinute(t *testing.T) {
 		"Pacific/Kiritimati", "Antarctica/Troll",
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		now := time.Unix(rapid.Int64Range(631152000, 2208988800).Draw(t, "now"), rapid.Int64Range(0, 999999999).Draw(t, "ns")).UTC() // 1990 to 2040
+		now := time.Unix(rapid.Int64Range(631152000, 2840140800).Draw(t, "now"), rapid.Int64Range(0, 999999999).Draw(t, "ns")).UTC() // 1990 to 2060
 		in := zones(t, rapid.SliceOfNDistinct(rapid.SampledFrom(names), 1, 4, rapid.ID).Draw(t, "zones")...)
 		if rapid.Bool().Draw(t, "near a change of the clock") {
 			_, end := now.In(in[0]).ZoneBounds()
-			if !end.IsZero() && end.Year() < 2040 {
+			if !end.IsZero() && end.Year() < 2060 {
 				now = end.Add(time.Duration(rapid.Int64Range(-int64(26*time.Hour), int64(26*time.Hour)).Draw(t, "by"))).UTC()
 			}
 		}
@@ -175,6 +176,24 @@ func TestNextOpenIsTheFirstOpenMinute(t *testing.T) {
 			require.False(t, w.Open(at, in), "%s is open, before %s", at, got)
 		}
 	})
+}
+
+// TestTheLastDayOfLeapYears: the search ends on the days on which Go's bounds of a zone fail, with the
+// system's zones and with those that Go carries.
+func TestTheLastDayOfLeapYears(t *testing.T) {
+	t.Parallel()
+	w := window(t, "08:00-21:00")
+	for _, name := range []string{"America/New_York", "Europe/Madrid", "Australia/Sydney", "Australia/Lord_Howe", "America/Santiago"} {
+		in := zones(t, name)
+		for year := 2024; year <= 2096; year += 4 {
+			for now := time.Date(year, 12, 30, 0, 0, 0, 0, time.UTC); now.Year() == year || now.Day() < 2; now = now.Add(time.Hour) {
+				at, ok := recipienttime.NextOpen(now, w, in)
+				require.True(t, ok)
+				require.True(t, w.Open(at, in))
+				require.LessOrEqual(t, at.Sub(now), 11*time.Hour)
+			}
+		}
+	}
 }
 
 func FuzzParseWindow(f *testing.F) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,7 +20,6 @@ import (
 type noted struct {
 	mu    sync.Mutex
 	calls []time.Time
-	n     atomic.Int64
 	all   chan struct{}
 	want  int
 }

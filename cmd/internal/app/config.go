@@ -43,8 +43,6 @@ type Config struct {
 
 	LogFormat string `env:"ONWARD_LOG_FORMAT" envDefault:"text" desc:"text or json"`
 	LogLevel  string `env:"ONWARD_LOG_LEVEL" envDefault:"info" desc:"debug, info, warn or error"`
-
-	OTLPEndpoint string `env:"OTEL_EXPORTER_OTLP_ENDPOINT" desc:"tracing; off when unset (reserved)"`
 }
 
 // Secret is a setting that never shows in a log or an error.

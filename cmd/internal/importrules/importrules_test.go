@@ -62,6 +62,9 @@ func rules() []rule {
 		// Metrics are told by everyone what they observed, and known to nobody but cmd.
 		{packages: "web/metrics/...", ours: []string{"web/...", "jobs/...", "lifecycle"}},
 
+		// Writes docs/lifecycle.md from the rules.
+		{packages: "lifecycle/gendocs", ours: []string{"lifecycle"}},
+
 		{packages: "migrations/..."},
 		{packages: "dashboards/...", ours: []string{"dashboards/..."}},
 
