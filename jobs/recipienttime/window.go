@@ -163,7 +163,7 @@ func (w Window) nextIn(at time.Time, zone *time.Location) time.Time {
 			at = end
 		default:
 			// On 31 December of leap years Go 1.26 names an end that is past already, for zones whose future is
-			// a rule and not a table (its own zone data: from 2028 on). Minute by minute, no end is needed.
+			// a rule and not a table (in its own zone data: every one to come). Minute by minute, no end is needed.
 			at = at.Truncate(time.Minute).Add(time.Minute)
 		}
 	}

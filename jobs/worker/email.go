@@ -30,6 +30,9 @@ func (s *sender) composeEmail(d *dispatch, public uuid.UUID) error {
 	parts := messagetext.EmailParts{
 		Text: d.message.Text, PostalAddress: s.EmailPostalAddress, UnsubscribeURL: unsubscribe, PixelURL: s.PublicURL + openPath + open,
 		Rewrite: func(link string) string {
+			if strings.HasPrefix(link, s.PublicURL+unsubscribePath) {
+				return link // the body's own unsubscribe link: no click, and it must work without a detour
+			}
 			c := claims
 			c.URL = link
 			token, err := s.Tokens.Seal(tracktoken.PurposeClick, c)
