@@ -86,7 +86,7 @@ func (s *sender) decide(ctx context.Context, tx pgx.Tx, messageID int64) (dispat
 	err := tx.QueryRow(ctx, `
 		SELECT m.public_id, m.campaign_id, m.business_id, m.channel, m.address, m.subject, m.body, m.state, m.attempt,
 			c.status, b.opted_out, b.erased_at, b.timezone, b.country,
-			EXISTS (SELECT 1 FROM suppressions s WHERE s.channel = m.channel AND s.address = m.address AND s.lifted_at IS NULL),
+			onward_suppressed(m.channel, m.address),
 			EXISTS (SELECT 1 FROM inbound_pending p WHERE p.channel = m.channel AND p.address = m.address)
 		FROM messages m
 		JOIN businesses b ON b.id = m.business_id

@@ -58,18 +58,19 @@ func (s *stringOrStrings) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-func (e resendEvent) publicID() uuid.UUID {
+// ours reads the header that we set: the message's public id and the attempt; Nil where it is missing.
+func (e resendEvent) ours() (id uuid.UUID, attempt int) {
 	for _, h := range e.Data.Headers {
 		if !strings.EqualFold(h.Name, provider.MessageHeader) {
 			continue
 		}
-		if named, _, ok := provider.ParseMessageHeader(h.Value); ok {
+		if named, attempt, ok := provider.ParseMessageHeader(h.Value); ok {
 			if id, err := uuid.Parse(named); err == nil {
-				return id
+				return id, attempt
 			}
 		}
 	}
-	return uuid.Nil
+	return uuid.Nil, 0
 }
 
 func (e resendEvent) to() string {
@@ -99,8 +100,10 @@ func (a *applier) emailEvent(ctx context.Context, tx pgx.Tx, r receipt) (result,
 	case "email.delivered":
 		report.State = lifecycle.MessageDelivered
 	case "email.bounced", "email.failed":
-		if soft(e.Data.Bounce.Type) {
-			return ignored("soft bounce: the provider tries again"), nil
+		if id != 0 && soft(e.Data.Bounce.Type) {
+			if res, again, err := a.softBounce(ctx, tx, e, id); again || err != nil {
+				return res, err
+			}
 		}
 		report.State, report.ErrorCode = lifecycle.MessageFailed, "bounced"
 	case "email.opened", "email.clicked":
@@ -130,15 +133,64 @@ func soft(bounce string) bool {
 	return false
 }
 
+// A mail that bounced softly is sent again after these delays; the bounce after the last counts as a hard one.
+func softRetries() []time.Duration { return []time.Duration{time.Hour, 6 * time.Hour, 24 * time.Hour} }
+
+// softBounce queues a mail again that a full mailbox or a passing fault turned away: its outcome is known, so this is
+// no blind repeat. It reports false when there were enough attempts. A report on an attempt that is over is ignored.
+func (a *applier) softBounce(ctx context.Context, tx pgx.Tx, e resendEvent, id int64) (res result, again bool, err error) {
+	var attempt int
+	var state lifecycle.MessageState
+	var campaign *int64
+	err = tx.QueryRow(ctx, `
+		SELECT attempt, state, campaign_id
+		FROM messages
+		WHERE id = $1
+		FOR NO KEY UPDATE`, id).Scan(&attempt, &state, &campaign)
+	if err != nil {
+		return result{}, false, fmt.Errorf("read message %d: %w", id, err)
+	}
+	_, reported := e.ours()
+	switch {
+	case reported != 0 && reported != attempt:
+		return ignored("soft bounce of an earlier attempt"), true, nil
+	case state.Final() || state == lifecycle.MessageQueued:
+		return ignored("soft bounce of a message that is settled or queued"), true, nil
+	case attempt > len(softRetries()):
+		return result{}, false, nil
+	}
+	_, err = tx.Exec(ctx, `
+		WITH open AS (
+			DELETE FROM dispatches
+			WHERE message_id = $1
+		)
+		UPDATE messages
+		SET state = 'queued', reason = 'soft_bounce', updated_at = now()
+		WHERE id = $1`, id)
+	if err != nil {
+		return result{}, false, fmt.Errorf("queue message %d again: %w", id, err)
+	}
+	_, err = river.ClientFromContext[pgx.Tx](ctx).InsertTx(ctx, tx, jobs.SendArgs{MessageID: id, Channel: jobs.ChannelEmail},
+		&river.InsertOpts{ScheduledAt: a.Clock().Add(softRetries()[attempt-1])})
+	if err != nil {
+		return result{}, false, fmt.Errorf("queue message %d again: %w", id, err)
+	}
+	if campaign != nil {
+		err = pgstore.Count(ctx, tx, *campaign, id, string(state), string(lifecycle.MessageQueued))
+	}
+	return result{outcome: outcomeApplied, detail: "soft bounce: sent again later"}, true, err
+}
+
 // findEmail finds the message by the header that we set, our Message-ID or the provider's id, else the last
 // message to that address.
 func findEmail(ctx context.Context, tx pgx.Tx, e resendEvent) (id int64, missing string, err error) {
+	public, _ := e.ours()
 	err = tx.QueryRow(ctx, `
 		SELECT id
 		FROM messages
 		WHERE channel = 'email' AND (public_id = $1 OR provider_sid IN ($2, $3))
 		ORDER BY id DESC
-		LIMIT 1`, e.publicID(), cleanKey(e.Data.MessageID), cleanKey(e.Data.EmailID)).Scan(&id)
+		LIMIT 1`, public, cleanKey(e.Data.MessageID), cleanKey(e.Data.EmailID)).Scan(&id)
 	if err == nil || !errors.Is(err, pgx.ErrNoRows) {
 		return id, "", err
 	}

@@ -153,11 +153,13 @@ func recipients(ctx context.Context, tx pgx.Tx, c campaign, limit int) ([]recipi
 			WHERE b.id > $2 AND b.id <= $3 AND b.erased_at IS NULL AND `+where+`
 			ORDER BY b.id
 			LIMIT $4
+			-- Whoever erases one of them waits, and then finds its message; inserting that takes this lock anyway.
+			FOR KEY SHARE
 		)
 		SELECT n.id, n.name, n.city, n.address,
 			COALESCE((SELECT url FROM sites t WHERE t.business_id = n.id ORDER BY t.id DESC LIMIT 1), '') AS site_url,
 			n.opted_out,
-			EXISTS (SELECT 1 FROM suppressions s WHERE s.channel = $1 AND s.address = n.address AND s.lifted_at IS NULL) AS suppressed
+			onward_suppressed($1, n.address) AS suppressed
 		FROM next n
 		ORDER BY n.id`, args...)
 	if err != nil {

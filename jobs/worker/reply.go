@@ -102,12 +102,13 @@ type contacts struct {
 
 func contactsOf(ctx context.Context, tx pgx.Tx, from pgstore.Address) (contacts, error) {
 	var c contacts
+	// Locked as a row that names them will lock them, so that an erasure comes before this or after it, not between.
 	var q string
 	switch from.Channel {
 	case jobs.ChannelEmail:
-		q = `SELECT id FROM businesses WHERE lower(email) = $1 ORDER BY id`
+		q = `SELECT id FROM businesses WHERE lower(email) = $1 ORDER BY id FOR KEY SHARE`
 	default:
-		q = `SELECT id FROM businesses WHERE phone = $1 ORDER BY id`
+		q = `SELECT id FROM businesses WHERE phone = $1 ORDER BY id FOR KEY SHARE`
 	}
 	rows, err := tx.Query(ctx, q, from.Address)
 	if err != nil {

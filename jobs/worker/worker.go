@@ -67,6 +67,8 @@ type Observer struct {
 	Moved   func(Moved)
 	Receipt func(ReceiptDone)
 	Sent    func(SendDone)
+	// Verified is told what a look at a sample of businesses and at the invariants found.
+	Verified func(Verified)
 }
 
 func (o *Options) setDefaults() error {
@@ -119,6 +121,7 @@ func Register(workers *river.Workers, o Options) error {
 		river.AddWorkerSafely(workers, river.WorkFunc(s.workReconcile)),
 		river.AddWorkerSafely(workers, river.WorkFunc(s.workFanOut)),
 		river.AddWorkerSafely(workers, river.WorkFunc(a.workPartitions)),
+		river.AddWorkerSafely(workers, &verifier{Options: o}),
 	} {
 		if err != nil {
 			return err
