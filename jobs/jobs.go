@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 )
 
 // The queues. A flood in one cannot starve another: each has workers of its own.
@@ -25,6 +26,10 @@ const (
 func Queues() []string {
 	return []string{QueueInbound, QueueCallbacks, QueueBilling, QueueSendSMS, QueueSendEmail, QueueMaintenance}
 }
+
+// PriorityCampaign is that of a campaign's jobs. What somebody waits for, a test message or one that was put back by
+// hand, has River's default of 1 and does not queue behind a hundred thousand of them.
+const PriorityCampaign = 2
 
 // Channels of messages and suppressions.
 const (
@@ -128,11 +133,11 @@ func (CancellationArgs) Kind() string { return "cancellation" }
 // InsertOpts names the queue.
 func (CancellationArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueBilling} }
 
-// FanOutArgs turns a campaign's frozen audience into messages and send jobs, a chunk at a time.
+// FanOutArgs freezes a campaign's audience and turns it into messages and send jobs, a chunk at a time.
 type FanOutArgs struct {
 	CampaignID int64 `json:"campaign_id"`
-	// Resume enqueues, before the fan-out goes on, every message that is still queued: their jobs ended
-	// when they found the campaign paused.
+	// Resume enqueues, before the fan-out goes on, every message that is still queued and has no job: the pause
+	// ended these.
 	Resume bool `json:"resume,omitempty"`
 }
 
@@ -140,7 +145,20 @@ type FanOutArgs struct {
 func (FanOutArgs) Kind() string { return "campaign_fan_out" }
 
 // InsertOpts names the queue.
-func (FanOutArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueMaintenance} }
+func (FanOutArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueMaintenance, Priority: PriorityCampaign}
+}
+
+// CampaignHaltArgs ends what a paused or cancelled campaign has queued: the jobs, and of a cancelled one the messages.
+type CampaignHaltArgs struct {
+	CampaignID int64 `json:"campaign_id"`
+}
+
+// Kind is the job's name in river_job.
+func (CampaignHaltArgs) Kind() string { return "campaign_halt" }
+
+// InsertOpts names the queue; there it comes before fan-outs.
+func (CampaignHaltArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueMaintenance} }
 
 // ReconcileArgs looks for evidence of a send whose outcome is unknown.
 type ReconcileArgs struct {
@@ -163,6 +181,33 @@ func (PartitionsArgs) Kind() string { return "partitions" }
 // InsertOpts names the queue.
 func (PartitionsArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: QueueMaintenance}
+}
+
+// VerifySampleArgs recomputes the statuses of some businesses, drawn at random, and checks the invariants.
+type VerifySampleArgs struct{}
+
+// Kind is the job's name in river_job.
+func (VerifySampleArgs) Kind() string { return "verify_sample" }
+
+// InsertOpts names the queue. One at a time; few attempts, since the next comes soon.
+func (VerifySampleArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueMaintenance, MaxAttempts: 5, UniqueOpts: river.UniqueOpts{
+		ByState: []rivertype.JobState{
+			rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning,
+			rivertype.JobStateRetryable, rivertype.JobStateScheduled,
+		},
+	}}
+}
+
+// PollMessagesArgs looks up, at the provider, texts whose callbacks were lost.
+type PollMessagesArgs struct{}
+
+// Kind is the job's name in river_job.
+func (PollMessagesArgs) Kind() string { return "poll_messages" }
+
+// InsertOpts names the queue. A run that fails is not tried again: the next comes within a minute.
+func (PollMessagesArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueMaintenance, MaxAttempts: 1}
 }
 
 // Providers that post webhooks, as stored in webhook_events.provider.

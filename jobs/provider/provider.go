@@ -10,7 +10,7 @@
 //
 // It imports the standard library alone. The implementations (twilio, smtp) and
 // the simulator (providersim) stand beside it and import nothing of ours but
-// this package.
+// this package and jobs/segments.
 package provider
 
 import (

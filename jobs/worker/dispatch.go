@@ -38,23 +38,29 @@ const (
 	stopErased       = "erased"
 	stopCancelled    = "campaign_cancelled"
 	stopPaused       = "campaign_paused"
+	stopHalted       = "campaign_halted" // paused or cancelled between the decision and its commit
 	stopQuiet        = "quiet_hours"
 	stopPending      = "inbound_pending"
 	stopSettled      = "settled_already"
 	stopCutOff       = "cut_off"
+	stopElsewhere    = "dispatching_elsewhere"
 	stopNoSender     = "no_sender"
 )
 
 // pendingAgain is when a message that waits for an inbound receipt is tried again.
 const pendingAgain = time.Second
 
+// elsewhereAgain is when a job looks again at a message that another job is dispatching: River runs that one for a minute
+// at most, or puts it back.
+const elsewhereAgain = time.Minute
+
 // dispatch decides, under the message's lock, whether to call the provider, and commits that decision before
 // the call. What a call needs is read in the same transaction.
-func (s *sender) dispatch(ctx context.Context, messageID int64) (dispatch, error) {
+func (s *sender) dispatch(ctx context.Context, messageID, jobID int64) (dispatch, error) {
 	var d dispatch
 	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
 		var err error
-		d, err = s.decide(ctx, tx, messageID)
+		d, err = s.decide(ctx, tx, messageID, jobID)
 		return err
 	})
 	var refused *pgconn.PgError
@@ -65,13 +71,17 @@ func (s *sender) dispatch(ctx context.Context, messageID int64) (dispatch, error
 	if errors.As(err, &refused) && refused.Code == "ON002" {
 		return dispatch{stop: stopPending, snooze: pendingAgain}, nil
 	}
+	if errors.As(err, &refused) && refused.Code == "ON004" {
+		// As above: decide looked before the halt was committed.
+		return dispatch{stop: stopHalted, snooze: 100 * time.Millisecond}, nil
+	}
 	if err != nil {
 		return dispatch{}, fmt.Errorf("dispatch message %d: %w", messageID, err)
 	}
 	return d, nil
 }
 
-func (s *sender) decide(ctx context.Context, tx pgx.Tx, messageID int64) (dispatch, error) {
+func (s *sender) decide(ctx context.Context, tx pgx.Tx, messageID, jobID int64) (dispatch, error) {
 	d := dispatch{id: messageID}
 	var (
 		public                      uuid.UUID
@@ -106,6 +116,14 @@ func (s *sender) decide(ctx context.Context, tx pgx.Tx, messageID int64) (dispat
 	}
 	switch {
 	case state == lifecycle.MessageDispatching:
+		elsewhere, err := calledElsewhere(ctx, tx, messageID, jobID)
+		if err != nil {
+			return d, err
+		}
+		if elsewhere {
+			d.stop, d.snooze = stopElsewhere, elsewhereAgain
+			return d, nil
+		}
 		// An earlier run was cut off after the commit: the provider may have been called.
 		d.stop = stopCutOff
 		return d, s.toUnknown(ctx, tx, d, stopCutOff)
@@ -129,7 +147,9 @@ func (s *sender) decide(ctx context.Context, tx pgx.Tx, messageID int64) (dispat
 	}
 	if wait := s.quiet(d.channel, d.address, zone, country); wait > 0 {
 		d.stop, d.snooze = stopQuiet, wait
-		return d, nil
+		// Why it is still queued: for who looks, and for closeRanks.
+		_, err := tx.Exec(ctx, `UPDATE messages SET reason = $2 WHERE id = $1`, d.id, stopQuiet)
+		return d, err
 	}
 	d.attempt++
 	if err := s.compose(&d, public, subject, body); err != nil {
@@ -148,12 +168,28 @@ func (s *sender) decide(ctx context.Context, tx pgx.Tx, messageID int64) (dispat
 		return d, err
 	}
 	_, err = tx.Exec(ctx, `
-		INSERT INTO dispatches (message_id, channel, address, attempt, dispatched_at)
-		VALUES ($1, $2, $3, $4, $5)`, d.id, d.channel, d.address, d.attempt, d.at)
+		INSERT INTO dispatches (message_id, channel, address, attempt, dispatched_at, job_id)
+		VALUES ($1, $2, $3, $4, $5, $6)`, d.id, d.channel, d.address, d.attempt, d.at, jobID)
 	if err != nil {
 		return d, err
 	}
 	return d, pgstore.Count(ctx, tx, d.campaignID, d.id, string(lifecycle.MessageQueued), string(lifecycle.MessageDispatching))
+}
+
+// calledElsewhere reports whether another job than this one is making the message's call. A message may have two jobs: one
+// that a pause did not end, and one that the resume made.
+func calledElsewhere(ctx context.Context, tx pgx.Tx, messageID, jobID int64) (bool, error) {
+	var is bool
+	err := tx.QueryRow(ctx, `
+		SELECT EXISTS (
+			SELECT 1
+			FROM dispatches
+			WHERE message_id = $1 AND job_id <> $2 AND dispatched_at > now() - make_interval(secs => $3)
+		)`, messageID, jobID, (2 * elsewhereAgain).Seconds()).Scan(&is)
+	if err != nil {
+		return false, fmt.Errorf("see who dispatches message %d: %w", messageID, err)
+	}
+	return is, nil
 }
 
 // quiet is how long the recipient's quiet hours still last; email has none.

@@ -101,7 +101,7 @@ func (a *applier) emailEvent(ctx context.Context, tx pgx.Tx, r receipt) (result,
 		report.State = lifecycle.MessageDelivered
 	case "email.bounced", "email.failed":
 		if id != 0 && soft(e.Data.Bounce.Type) {
-			if res, again, err := a.softBounce(ctx, tx, e, id); again || err != nil {
+			if res, again, err := a.softBounce(ctx, tx, r, e, id); again || err != nil {
 				return res, err
 			}
 		}
@@ -138,20 +138,26 @@ func softRetries() []time.Duration { return []time.Duration{time.Hour, 6 * time.
 
 // softBounce queues a mail again that a full mailbox or a passing fault turned away: its outcome is known, so this is
 // no blind repeat. It reports false when there were enough attempts. A report on an attempt that is over is ignored.
-func (a *applier) softBounce(ctx context.Context, tx pgx.Tx, e resendEvent, id int64) (res result, again bool, err error) {
+//
+// It leaves no fact whose key would keep it single, so the receipt's own mark does: a replay sends nothing.
+func (a *applier) softBounce(ctx context.Context, tx pgx.Tx, r receipt, e resendEvent, id int64) (res result, again bool, err error) {
 	var attempt int
 	var state lifecycle.MessageState
 	var campaign *int64
+	var before bool
 	err = tx.QueryRow(ctx, `
-		SELECT attempt, state, campaign_id
+		SELECT attempt, state, campaign_id,
+			EXISTS (SELECT 1 FROM receipt_outcomes o WHERE o.receipt_id = $2 AND o.outcome = 'applied')
 		FROM messages
 		WHERE id = $1
-		FOR NO KEY UPDATE`, id).Scan(&attempt, &state, &campaign)
+		FOR NO KEY UPDATE`, id, r.ID).Scan(&attempt, &state, &campaign, &before)
 	if err != nil {
 		return result{}, false, fmt.Errorf("read message %d: %w", id, err)
 	}
 	_, reported := e.ours()
 	switch {
+	case before:
+		return ignored("soft bounce that was taken before"), true, nil
 	case reported != 0 && reported != attempt:
 		return ignored("soft bounce of an earlier attempt"), true, nil
 	case state.Final() || state == lifecycle.MessageQueued:
@@ -170,7 +176,7 @@ func (a *applier) softBounce(ctx context.Context, tx pgx.Tx, e resendEvent, id i
 	if err != nil {
 		return result{}, false, fmt.Errorf("queue message %d again: %w", id, err)
 	}
-	_, err = river.ClientFromContext[pgx.Tx](ctx).InsertTx(ctx, tx, jobs.SendArgs{MessageID: id, Channel: jobs.ChannelEmail},
+	_, err = enqueue(ctx, tx, jobs.SendArgs{MessageID: id, Channel: jobs.ChannelEmail},
 		&river.InsertOpts{ScheduledAt: a.Clock().Add(softRetries()[attempt-1])})
 	if err != nil {
 		return result{}, false, fmt.Errorf("queue message %d again: %w", id, err)

@@ -2,10 +2,8 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,225 +15,232 @@ import (
 	"onward/lifecycle/pgstore"
 )
 
-// fanOutBudget is how long one run goes on before it hands over to the next: well below the job time-out.
-const fanOutBudget = 20 * time.Second
+const (
+	// fanOutBudget is how long one run goes on before it hands over to the next: well below the job time-out.
+	fanOutBudget = 20 * time.Second
+	// freezeWindow is how many businesses one transaction looks at for the audience: some 50 ms.
+	freezeWindow = 10_000
+)
 
-// workFanOut turns a campaign's audience into messages and send jobs. Each chunk is one transaction that also
-// moves the cursor, so a fan-out that is cut off anywhere goes on behind the last whole chunk.
+// workFanOut freezes a campaign's audience, waits for its hour, and turns the audience into messages and send jobs.
+// Each chunk is one transaction that also moves a cursor, so what is cut off anywhere goes on behind the last whole
+// chunk. Two fan-outs of one campaign take turns.
 func (s *sender) workFanOut(ctx context.Context, job *river.Job[jobs.FanOutArgs]) error {
+	id := job.Args.CampaignID
 	if job.Args.Resume {
-		if err := s.enqueueQueued(ctx, job.Args.CampaignID); err != nil {
+		if err := s.enqueueQueued(ctx, id); err != nil {
 			return err
 		}
-		s.wake([]string{jobs.QueueSendSMS, jobs.QueueSendEmail})
 	}
 	until := time.Now().Add(fanOutBudget)
-	for {
-		more, err := s.fanOutChunk(ctx, job.Args.CampaignID)
-		if err != nil {
-			return fmt.Errorf("fan out campaign %d: %w", job.Args.CampaignID, err)
-		}
-		s.wake([]string{jobs.QueueSendSMS, jobs.QueueSendEmail})
-		if !more {
-			return nil
-		}
-		if time.Now().After(until) {
-			// The queued messages have their jobs by now; a second pass over them would be waste.
-			if job.Args.Resume {
-				_, err := river.ClientFromContext[pgx.Tx](ctx).Insert(ctx, jobs.FanOutArgs{CampaignID: job.Args.CampaignID}, nil)
-				return err
+	for _, step := range []func(context.Context, int64) (more bool, err error){s.freezeChunk, s.begin, s.fanOutChunk} {
+		for {
+			more, err := step(ctx, id)
+			var wait notYet
+			switch {
+			case errors.As(err, &wait):
+				return s.goOn(ctx, job, time.Duration(wait))
+			case err != nil:
+				return fmt.Errorf("fan out campaign %d: %w", id, err)
+			case more && time.Now().After(until):
+				return s.goOn(ctx, job, 0)
 			}
-			return river.JobSnooze(0)
+			if !more {
+				break
+			}
 		}
 	}
+	return nil
+}
+
+// goOn hands over to another run. One that resumed has given the queued messages their jobs by now: a second pass over
+// them would be waste.
+func (s *sender) goOn(ctx context.Context, job *river.Job[jobs.FanOutArgs], wait time.Duration) error {
+	if !job.Args.Resume {
+		return river.JobSnooze(wait)
+	}
+	_, err := river.ClientFromContext[pgx.Tx](ctx).Insert(ctx, jobs.FanOutArgs{CampaignID: job.Args.CampaignID},
+		&river.InsertOpts{ScheduledAt: s.Clock().Add(wait)})
+	return err
+}
+
+// notYet says that a campaign's hour has not come, and how long it is till then.
+type notYet time.Duration
+
+// Error names the wait.
+func (n notYet) Error() string { return "not before " + time.Duration(n).String() }
+
+func (s *sender) freezeChunk(ctx context.Context, id int64) (more bool, err error) {
+	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		frozen, err := pgstore.FreezeAudience(ctx, tx, id, freezeWindow)
+		more = !frozen
+		return err
+	})
+	return more, err
+}
+
+// begin makes a scheduled campaign sending, once its time has come.
+func (s *sender) begin(ctx context.Context, id int64) (more bool, err error) {
+	now := s.Clock()
+	var sendAt *time.Time
+	err = s.Pool.QueryRow(ctx, `
+		WITH begun AS (
+			UPDATE campaigns
+			SET status = 'sending', updated_at = now()
+			WHERE id = $1 AND status = 'scheduled' AND (send_at IS NULL OR send_at <= $2)
+		)
+		SELECT send_at
+		FROM campaigns
+		WHERE id = $1 AND status = 'scheduled' AND send_at > $2`, id, now).Scan(&sendAt)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return false, notYet(sendAt.Sub(now))
 }
 
 // campaign is what a fan-out needs of one.
 type campaign struct {
-	id            int64
-	channel       string
-	subject, body *messagetext.Template
-	cursor, last  int64
-	audience      audience
-	status        string
+	id      int64
+	channel string
+	text    messagetext.Campaign
+	cursor  int64
 }
 
-// audience is campaigns.audience: the businesses by id, or all that match a filter.
-type audience struct {
-	BusinessIDs []uuid.UUID             `json:"business_ids"`
-	Filter      *pgstore.BusinessFilter `json:"filter"`
-}
-
-// fanOutChunk takes the next businesses of a campaign. It reports whether there may be more.
+// fanOutChunk takes the next recipients of a campaign. It reports whether there may be more.
 func (s *sender) fanOutChunk(ctx context.Context, id int64) (more bool, err error) {
+	queue := ""
 	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
 		c, err := lockCampaign(ctx, tx, id)
-		if err != nil || c.status == "" {
+		if err != nil || c == nil {
 			return err
 		}
-		list, err := recipients(ctx, tx, c, s.FanOutChunk)
+		list, err := pgstore.NextRecipients(ctx, tx, c.id, c.channel, c.cursor, s.FanOutChunk)
 		if err != nil {
 			return err
 		}
 		if len(list) > 0 {
-			if err := s.insertMessages(ctx, tx, c, list); err != nil {
-				return err
-			}
 			c.cursor = list[len(list)-1].ID
+			queue = sendQueue(c.channel)
+		}
+		made, skips, err := s.render(c, list)
+		if err != nil {
+			return err
+		}
+		if err := made.insert(ctx, tx, c); err != nil {
+			return err
 		}
 		more = len(list) == s.FanOutChunk
 		_, err = tx.Exec(ctx, `
 			UPDATE campaigns
 			SET fanout_cursor = $2, fanned_out_at = CASE WHEN $3 THEN NULL ELSE now() END, updated_at = now()
 			WHERE id = $1`, id, c.cursor, more)
-		return err
+		if err != nil {
+			return err
+		}
+		if err := pgstore.MarkSkipped(ctx, tx, id, skips.businesses, skips.why); err != nil {
+			return err
+		}
+		return pgstore.CountMany(ctx, tx, id, made.ids, skips.counters())
 	})
+	if err == nil && queue != "" {
+		s.wake([]string{queue})
+	}
 	return more, err
 }
 
-// lockCampaign reads a campaign whose fan-out is to go on; its status is "" where it is not: paused, cancelled or
-// done. A scheduled one starts sending here.
-func lockCampaign(ctx context.Context, tx pgx.Tx, id int64) (campaign, error) {
-	c := campaign{id: id}
+// lockCampaign reads a campaign whose fan-out is to go on; nil where it is not: paused, cancelled or done.
+func lockCampaign(ctx context.Context, tx pgx.Tx, id int64) (*campaign, error) {
+	c := &campaign{id: id}
 	var subject, body string
-	var raw []byte
 	err := tx.QueryRow(ctx, `
-		SELECT channel, subject, body, audience, fanout_cursor, COALESCE(fanout_last, 0), status
+		SELECT channel, subject, body, fanout_cursor
 		FROM campaigns
-		WHERE id = $1 AND status IN ('sending', 'scheduled') AND fanned_out_at IS NULL
-		FOR NO KEY UPDATE`, id).Scan(&c.channel, &subject, &body, &raw, &c.cursor, &c.last, &c.status)
+		WHERE id = $1 AND status = 'sending' AND frozen_at IS NOT NULL AND fanned_out_at IS NULL
+		FOR NO KEY UPDATE`, id).Scan(&c.channel, &subject, &body, &c.cursor)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return c, nil
+		return nil, nil // nothing to do is no error
 	}
 	if err != nil {
-		return c, fmt.Errorf("read the campaign: %w", err)
+		return nil, fmt.Errorf("read the campaign: %w", err)
 	}
-	if err := json.Unmarshal(raw, &c.audience); err != nil {
-		return c, fmt.Errorf("read the audience: %w", err)
-	}
-	if c.body, err = messagetext.Parse(body); err != nil {
-		return c, fmt.Errorf("parse the body: %w", err)
-	}
-	if c.subject, err = messagetext.Parse(subject); err != nil {
-		return c, fmt.Errorf("parse the subject: %w", err)
-	}
-	if c.status == "scheduled" {
-		_, err = tx.Exec(ctx, `UPDATE campaigns SET status = 'sending' WHERE id = $1`, id)
-	}
+	c.text, err = messagetext.ParseCampaign(c.channel == jobs.ChannelSMS, subject, body)
 	return c, err
 }
 
-type recipient struct {
-	ID         int64
-	Name       string
-	City       string
-	Address    string
-	SiteURL    string
-	OptedOut   bool
-	Suppressed bool
+// drafts are messages that are not stored yet, column by column; ids are those that were stored.
+type drafts struct {
+	public                 []string
+	business               []int64
+	address, subject, body []string
+	ids                    []int64
 }
 
-// recipients reads the next businesses of the audience, those to be skipped included.
-func recipients(ctx context.Context, tx pgx.Tx, c campaign, limit int) ([]recipient, error) {
-	args := []any{c.channel, c.cursor, c.last, limit}
-	var where string
-	if c.audience.Filter != nil {
-		where = c.audience.Filter.Where("b", &args)
-	} else {
-		args = append(args, c.audience.BusinessIDs)
-		where = "b.public_id = ANY($5)"
-	}
-	rows, err := tx.Query(ctx, `
-		WITH next AS (
-			SELECT b.id, b.name, COALESCE(b.city, '') AS city, b.opted_out,
-				CASE $1 WHEN 'sms' THEN COALESCE(b.phone, '') ELSE lower(COALESCE(b.email, '')) END AS address
-			FROM businesses b
-			WHERE b.id > $2 AND b.id <= $3 AND b.erased_at IS NULL AND `+where+`
-			ORDER BY b.id
-			LIMIT $4
-			-- Whoever erases one of them waits, and then finds its message; inserting that takes this lock anyway.
-			FOR KEY SHARE
-		)
-		SELECT n.id, n.name, n.city, n.address,
-			COALESCE((SELECT url FROM sites t WHERE t.business_id = n.id ORDER BY t.id DESC LIMIT 1), '') AS site_url,
-			n.opted_out,
-			onward_suppressed($1, n.address) AS suppressed
-		FROM next n
-		ORDER BY n.id`, args...)
-	if err != nil {
-		return nil, fmt.Errorf("read recipients: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[recipient])
-	if err != nil {
-		return nil, fmt.Errorf("read recipients: %w", err)
-	}
-	return list, nil
+// skips are recipients that get no message.
+type skips struct {
+	businesses []int64
+	why        []pgstore.Skip
 }
 
-// skip says why a recipient gets no message; "" for one who gets it.
-func (r recipient) skip() string {
-	switch {
-	case r.Address == "":
-		return "skipped_no_address"
-	case r.Suppressed:
-		return "skipped_suppressed"
-	case r.OptedOut:
-		return "skipped_unsubscribed"
-	}
-	return ""
+func (k *skips) add(business int64, why pgstore.Skip) {
+	k.businesses, k.why = append(k.businesses, business), append(k.why, why)
 }
 
-func (s *sender) insertMessages(ctx context.Context, tx pgx.Tx, c campaign, list []recipient) error {
-	var (
-		public                   []uuid.UUID
-		business                 []int64
-		address, subject, bodies []string
-		skipped                  = map[string]int64{}
-	)
+func (k *skips) counters() map[string]int64 {
+	n := map[string]int64{}
+	for _, why := range k.why {
+		n[why.Counter()]++
+	}
+	return n
+}
+
+// render makes the messages of some recipients.
+func (s *sender) render(c *campaign, list []pgstore.Recipient) (made *drafts, skipped *skips, err error) {
+	made, skipped = &drafts{}, &skips{}
 	for _, r := range list {
-		if why := r.skip(); why != "" {
-			skipped[why]++
+		if why := r.Skip(); why != "" {
+			skipped.add(r.ID, why)
 			continue
 		}
 		id, err := uuid.NewV7()
 		if err != nil {
-			return fmt.Errorf("make an id: %w", err)
+			return nil, nil, fmt.Errorf("make an id: %w", err)
 		}
-		fields := messagetext.Fields{Name: r.Name, City: r.City, SiteURL: r.SiteURL, UnsubscribeURL: s.unsubscribeURL(id, c.channel, r.Address)}
-		text, err := c.body.Render(fields)
+		subject, text, err := c.text.Render(messagetext.Fields{
+			Name: r.Name, City: r.City, SiteURL: r.SiteURL, UnsubscribeURL: s.unsubscribeURL(id, c.channel, r.Address),
+		})
 		if err != nil {
-			skipped["skipped_unrenderable"]++
+			skipped.add(r.ID, pgstore.SkipUnrenderable)
 			continue
 		}
-		title, err := c.subject.Render(fields)
-		if err != nil {
-			skipped["skipped_unrenderable"]++
-			continue
-		}
-		public, business, address = append(public, id), append(business, r.ID), append(address, r.Address)
-		subject, bodies = append(subject, oneLine(title)), append(bodies, text)
+		made.public, made.business, made.address = append(made.public, id.String()), append(made.business, r.ID), append(made.address, r.Address)
+		made.subject, made.body = append(made.subject, subject), append(made.body, text)
+	}
+	return made, skipped, nil
+}
+
+// insert stores messages with the jobs that send them. A recipient that has the campaign's message already gets no
+// second one.
+func (d *drafts) insert(ctx context.Context, tx pgx.Tx, c *campaign) error {
+	if len(d.public) == 0 {
+		return nil
 	}
 	rows, err := tx.Query(ctx, `
 		INSERT INTO messages (public_id, campaign_id, business_id, channel, address, subject, body)
-		SELECT u.public_id, $1, u.business_id, $2, u.address, u.subject, u.body
-		FROM unnest($3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::text[]) AS u (public_id, business_id, address, subject, body)
+		SELECT u.public_id::uuid, $1, u.business_id, $2, u.address, u.subject, u.body
+		FROM unnest($3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[]) AS u (public_id, business_id, address, subject, body)
 		ON CONFLICT (campaign_id, business_id) DO NOTHING
-		RETURNING id`, c.id, c.channel, public, business, address, subject, bodies)
+		RETURNING id`, c.id, c.channel, d.public, d.business, d.address, d.subject, d.body)
 	if err != nil {
 		return fmt.Errorf("insert messages: %w", err)
 	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
+	if d.ids, err = pgx.CollectRows(rows, pgx.RowTo[int64]); err != nil {
 		return fmt.Errorf("insert messages: %w", err)
 	}
-	if err := enqueueSends(ctx, tx, c.channel, ids); err != nil {
-		return err
-	}
-	return pgstore.CountMany(ctx, tx, c.id, ids, skipped)
+	return enqueueSends(ctx, tx, c.channel, d.ids)
 }
-
-// oneLine keeps a rendered subject on one line.
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func enqueueSends(ctx context.Context, tx pgx.Tx, channel string, ids []int64) error {
 	if len(ids) == 0 {
@@ -243,7 +248,9 @@ func enqueueSends(ctx context.Context, tx pgx.Tx, channel string, ids []int64) e
 	}
 	params := make([]river.InsertManyParams, len(ids))
 	for i, id := range ids {
-		params[i] = river.InsertManyParams{Args: jobs.SendArgs{MessageID: id, Channel: channel}}
+		params[i] = river.InsertManyParams{
+			Args: jobs.SendArgs{MessageID: id, Channel: channel}, InsertOpts: &river.InsertOpts{Priority: jobs.PriorityCampaign},
+		}
 	}
 	if _, err := river.ClientFromContext[pgx.Tx](ctx).InsertManyFastTx(ctx, tx, params); err != nil {
 		return fmt.Errorf("enqueue sends: %w", err)
@@ -251,42 +258,5 @@ func enqueueSends(ctx context.Context, tx pgx.Tx, channel string, ids []int64) e
 	return nil
 }
 
-// enqueueQueued gives every message of a resumed campaign that is still queued a job again. One that has a job
-// already is sent once all the same: the second job finds it settled.
-func (s *sender) enqueueQueued(ctx context.Context, id int64) error {
-	var after int64
-	for {
-		var n int
-		err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
-			rows, err := tx.Query(ctx, `
-				SELECT id, channel
-				FROM messages
-				WHERE campaign_id = $1 AND id > $2 AND state = 'queued'
-				ORDER BY id
-				LIMIT $3`, id, after, s.FanOutChunk)
-			if err != nil {
-				return err
-			}
-			var ids []int64
-			var message int64
-			var channel string
-			if _, err := pgx.ForEachRow(rows, []any{&message, &channel}, func() error {
-				ids = append(ids, message)
-				return nil
-			}); err != nil {
-				return err
-			}
-			if n = len(ids); n == 0 {
-				return nil
-			}
-			after = ids[n-1]
-			return enqueueSends(ctx, tx, channel, ids)
-		})
-		if err != nil {
-			return fmt.Errorf("enqueue the queued messages of campaign %d: %w", id, err)
-		}
-		if n < s.FanOutChunk {
-			return nil
-		}
-	}
-}
+// sendQueue is where a channel's sends wait.
+func sendQueue(channel string) string { return jobs.SendArgs{Channel: channel}.InsertOpts().Queue }

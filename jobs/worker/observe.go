@@ -39,6 +39,17 @@ type SendDone struct {
 	Call time.Duration
 }
 
+// SendOutcomes lists what SendDone.Outcome may be beside accepted and the provider's classes: why no call was made.
+func SendOutcomes() []string {
+	return []string{
+		stopSuppressed, stopUnsubscribed, stopErased, stopCancelled, stopPaused, stopHalted, stopQuiet, stopPending,
+		stopSettled, stopCutOff, stopElsewhere, stopNoSender, notStarted,
+	}
+}
+
+// notStarted is the outcome of a send whose slot passed before the call could begin.
+const notStarted = "not_started"
+
 // report logs and counts what was committed.
 func (o *Options) report(ctx context.Context, applied []pgstore.Applied, receivedAt time.Time) {
 	now := o.Clock()

@@ -152,7 +152,7 @@ func (b *bundle) killed(message int64, kill string) {
 		_ = b.send(message, jobs.ChannelSMS) // an error is a snooze here, or the matrix finds the wrong state
 		return
 	}
-	d, err := b.s.dispatch(b.ctx, message)
+	d, err := b.s.dispatch(b.ctx, message, 1)
 	require.NoError(b, err)
 	require.Empty(b, d.stop)
 	switch kill {
@@ -196,7 +196,7 @@ func TestPromise3_lateAnswerSettlesTheUnknown(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
 	message, business := b.message(0, jobs.ChannelSMS, "+12025550001")
-	d, err := b.s.dispatch(b.ctx, message)
+	d, err := b.s.dispatch(b.ctx, message, 1)
 	require.NoError(t, err)
 	require.NoError(t, b.send(message, jobs.ChannelSMS)) // a second worker, while the first is still calling
 	state, _ := b.state(message)
@@ -216,7 +216,7 @@ func TestPromise4_callThatComesTooLateIsNotMade(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
 	message, _ := b.message(0, jobs.ChannelSMS, "+12025550001")
-	d, err := b.s.dispatch(b.ctx, message)
+	d, err := b.s.dispatch(b.ctx, message, 1)
 	require.NoError(t, err)
 	require.Error(t, b.s.giveBack(b.ctx, d, 1, "not_started", 0)) // a snooze
 	state, reason := b.state(message)

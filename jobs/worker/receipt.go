@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,7 +34,24 @@ type receipt struct {
 	Body       []byte
 	DedupeKey  string
 	ReceivedAt time.Time
+	Erased     bool // blanked: there is nothing left to apply
 	JobID      int64
+}
+
+// source is who reports what a receipt says: the provider by a webhook, or us, who asked it.
+func (r receipt) source() pgstore.Source {
+	if r.ID == uuid.Nil {
+		return pgstore.SourceSystem
+	}
+	return pgstore.SourceWebhook
+}
+
+// sourceID is the receipt's id; "" where there is none.
+func (r receipt) sourceID() string {
+	if r.ID == uuid.Nil {
+		return ""
+	}
+	return r.ID.String()
 }
 
 // result is what applying a receipt came to.
@@ -43,6 +61,13 @@ type result struct {
 	matchKey string // with outcomeUnmatched: what to wait for
 	applied  []pgstore.Applied
 	wake     []string // queues that got jobs in this transaction
+	erased   bool     // it is about a contact that was erased
+}
+
+// aboutErased reports whether a receipt concerns a contact that was erased before it came: it is applied, and kept
+// without what it says of a person.
+func (r result) aboutErased() bool {
+	return r.erased || slices.ContainsFunc(r.applied, func(a pgstore.Applied) bool { return a.Erased })
 }
 
 func ignored(detail string) result { return result{outcome: outcomeIgnored, detail: detail} }
@@ -63,12 +88,18 @@ func of(applied []pgstore.Applied) result {
 	return r
 }
 
-type applier struct{ Options }
+type applier struct {
+	Options
+	callbacks *group
+}
+
+// applyFunc applies one kind of receipt in a transaction.
+type applyFunc func(context.Context, pgx.Tx, receipt) (result, error)
 
 // apply runs fn over a receipt in one transaction, together with the mark of what came of it. A receipt that
 // was applied before goes through fn again, which then changes nothing: the facts' keys see to that, not the
 // mark.
-func (a *applier) apply(ctx context.Context, row *rivertype.JobRow, args jobs.ReceiptArgs, fn func(context.Context, pgx.Tx, receipt) (result, error)) error {
+func (a *applier) apply(ctx context.Context, row *rivertype.JobRow, args jobs.ReceiptArgs, fn applyFunc) error {
 	id, err := uuid.Parse(args.ReceiptID)
 	if err != nil {
 		return river.JobCancel(fmt.Errorf("receipt id %q: %w", args.ReceiptID, err))
@@ -81,20 +112,13 @@ func (a *applier) apply(ctx context.Context, row *rivertype.JobRow, args jobs.Re
 			return err
 		}
 		r.JobID = row.ID
-		if res, err = fn(ctx, tx, r); err != nil {
+		if res, err = outcome(ctx, tx, r, fn); err != nil {
 			return err
 		}
-		if res.outcome == outcomeUnmatched {
-			// Whoever creates what is missing looks for us under this lock: either it finds us waiting, or we
-			// find it now.
-			if err := pgstore.LockMatchKeys(ctx, tx, []string{res.matchKey}); err != nil {
-				return err
-			}
-			if res, err = fn(ctx, tx, r); err != nil {
-				return err
-			}
+		if err := markReceipt(ctx, tx, r.ID, res); err != nil || !res.aboutErased() {
+			return err
 		}
-		return markReceipt(ctx, tx, r.ID, res)
+		return pgstore.BlankReceipt(ctx, tx, r.ID)
 	})
 	if errors.Is(err, errNoReceipt) {
 		return river.JobCancel(err)
@@ -105,6 +129,11 @@ func (a *applier) apply(ctx context.Context, row *rivertype.JobRow, args jobs.Re
 		}
 		return fmt.Errorf("apply receipt %s: %w", id, err)
 	}
+	return a.applied(ctx, r, res)
+}
+
+// applied tells, after the commit, what came of a receipt, and returns what River is to make of its job.
+func (a *applier) applied(ctx context.Context, r receipt, res result) error {
 	a.wake(res.wake)
 	a.report(ctx, res.applied, r.ReceivedAt)
 	age := a.Clock().Sub(r.ReceivedAt)
@@ -121,14 +150,30 @@ func (a *applier) apply(ctx context.Context, row *rivertype.JobRow, args jobs.Re
 	return nil
 }
 
+// outcome runs fn over a receipt.
+func outcome(ctx context.Context, tx pgx.Tx, r receipt, fn applyFunc) (result, error) {
+	if r.Erased {
+		return ignored("erased"), nil
+	}
+	res, err := fn(ctx, tx, r)
+	if err != nil || res.outcome != outcomeUnmatched {
+		return res, err
+	}
+	// Whoever creates what is missing looks for us under this lock: either it finds us waiting, or we find it now.
+	if err := pgstore.LockMatchKeys(ctx, tx, []string{res.matchKey}); err != nil {
+		return result{}, err
+	}
+	return fn(ctx, tx, r)
+}
+
 var errNoReceipt = errors.New("the receipt is gone: past its retention")
 
 func readReceipt(ctx context.Context, tx pgx.Tx, id uuid.UUID) (receipt, error) {
 	r := receipt{ID: id}
 	err := tx.QueryRow(ctx, `
-		SELECT provider, kind, query, body, dedupe_key, received_at
+		SELECT provider, kind, query, body, dedupe_key, received_at, erased_at IS NOT NULL
 		FROM webhook_events
-		WHERE id = $1`, id).Scan(&r.Provider, &r.Kind, &r.Query, &r.Body, &r.DedupeKey, &r.ReceivedAt)
+		WHERE id = $1`, id).Scan(&r.Provider, &r.Kind, &r.Query, &r.Body, &r.DedupeKey, &r.ReceivedAt, &r.Erased)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, errNoReceipt
 	}
@@ -185,17 +230,29 @@ func requeueMatching(ctx context.Context, tx pgx.Tx, keys ...string) (wake []str
 	if err != nil {
 		return nil, err
 	}
-	client := river.ClientFromContext[pgx.Tx](ctx)
 	for _, w := range waiting {
 		args := jobs.ForReceipt(w.Provider, w.Kind, w.ID.String())
 		if args == nil {
 			continue
 		}
-		res, err := client.InsertTx(ctx, tx, args, nil)
+		queue, err := enqueue(ctx, tx, args, nil)
 		if err != nil {
 			return nil, fmt.Errorf("requeue receipt %s: %w", w.ID, err)
 		}
-		wake = append(wake, res.Job.Queue)
+		wake = append(wake, queue)
 	}
 	return wake, nil
+}
+
+// enqueue inserts a job with the transaction of a receipt and returns its queue. A dry run has no River: it takes note.
+func enqueue(ctx context.Context, tx pgx.Tx, args river.JobArgs, opts *river.InsertOpts) (queue string, err error) {
+	if d, ok := ctx.Value(dryRunKey{}).(*dryRun); ok {
+		d.enqueued = append(d.enqueued, args.Kind())
+		return "", nil
+	}
+	res, err := river.ClientFromContext[pgx.Tx](ctx).InsertTx(ctx, tx, args, opts)
+	if err != nil {
+		return "", err
+	}
+	return res.Job.Queue, nil
 }

@@ -101,10 +101,11 @@ func (s *sender) refused(ctx context.Context, tx pgx.Tx, d dispatch, jobID int64
 		if d.campaignID == 0 {
 			return nil, s.fail(ctx, tx, d, f)
 		}
-		if err := s.requeue(ctx, tx, d, string(f.Class)); err != nil {
+		// The campaign first: counters are locked last.
+		if err := pauseCampaign(ctx, tx, d.campaignID, "the provider refuses the sender or the account (code "+clean(f.Code)+")"); err != nil {
 			return nil, err
 		}
-		return nil, pauseCampaign(ctx, tx, d.campaignID, "the provider refuses the sender or the account (code "+clean(f.Code)+")")
+		return nil, s.requeue(ctx, tx, d, string(f.Class))
 	case provider.ClassContentRefused:
 		return nil, s.fail(ctx, tx, d, f)
 	}
@@ -157,12 +158,13 @@ func (s *sender) retryLater(ctx context.Context, d dispatch, jobID int64, f *pro
 	}
 	if isThrottle(f) {
 		address, _ := s.senderOf(d.channel)
+		// Once for the calls that were under way together: ten answers to one burst are one message of the provider's.
 		_, err := s.Pool.Exec(ctx, `
 			UPDATE senders
-			SET slowdown = LEAST(slowdown * 2, 64),
+			SET slowdown = CASE WHEN $4 > updated_at THEN LEAST(slowdown * 2, 64) ELSE slowdown END,
 				next_slot_at = GREATEST(next_slot_at, clock_timestamp() + make_interval(secs => $3)),
-				updated_at = now()
-			WHERE channel = $1 AND address = $2`, d.channel, address, f.RetryAfter.Seconds())
+				updated_at = CASE WHEN $4 > updated_at THEN clock_timestamp() ELSE updated_at END
+			WHERE channel = $1 AND address = $2`, d.channel, address, f.RetryAfter.Seconds(), d.at)
 		if err != nil {
 			s.Logger.ErrorContext(ctx, "slow a sender down", "channel", d.channel, "error", err)
 		}

@@ -38,7 +38,7 @@ const (
 
 // bundle is a sender on a database of its own, with Twilio played over HTTP.
 type bundle struct {
-	*testing.T
+	testing.TB
 	ctx  context.Context // has River's client, as in a worker
 	pool *pgxpool.Pool
 	sim  *providersim.Sim
@@ -46,7 +46,7 @@ type bundle struct {
 	a    *applier
 }
 
-func setup(t *testing.T, tune func(*Options)) *bundle {
+func setup(t testing.TB, tune func(*Options)) *bundle {
 	t.Helper()
 	pool := pgtest.New(t, pgtest.Schema).Pool
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Logger: slog.New(slog.DiscardHandler)})
@@ -73,12 +73,12 @@ func setup(t *testing.T, tune func(*Options)) *bundle {
 		tune(&o)
 	}
 	return &bundle{
-		T: t, ctx: rivertest.WorkContext(t.Context(), client), pool: pool, sim: sim,
-		s: &sender{Options: o, zones: recipienttime.NewZones(nil)}, a: &applier{Options: o},
+		TB: t, ctx: rivertest.WorkContext(t.Context(), client), pool: pool, sim: sim,
+		s: &sender{Options: o, zones: recipienttime.NewZones(nil)}, a: newApplier(o),
 	}
 }
 
-func newTwilio(t *testing.T, base string) *twilio.Client {
+func newTwilio(t testing.TB, base string) *twilio.Client {
 	t.Helper()
 	c, err := twilio.New(twilio.Options{AccountSID: testAccount, AuthToken: testToken, From: testFrom, BaseURL: base, Timeout: 300 * time.Millisecond})
 	require.NoError(t, err)

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -20,7 +19,62 @@ import (
 )
 
 func (a *applier) workStatusCallback(ctx context.Context, job *river.Job[jobs.StatusCallbackArgs]) error {
-	return a.apply(ctx, job.JobRow, job.Args.ReceiptArgs, a.statusCallback)
+	return a.applyInGroup(ctx, job.JobRow, job.Args.ReceiptArgs, a.callbacks, a.statusCallback)
+}
+
+// statusCallbackGroup is the group of status callbacks of one process.
+func (a *applier) statusCallbackGroup() *group {
+	return &group{
+		apply: a.statusCallbacks,
+		run:   func(ctx context.Context, fn func(pgx.Tx) error) error { return pgx.BeginFunc(ctx, a.Pool, fn) },
+	}
+}
+
+// statusCallbacks applies a group of callbacks. One that finds no message goes alone: it has to wait.
+func (a *applier) statusCallbacks(ctx context.Context, tx pgx.Tx, items []*groupItem) error {
+	if err := readReceipts(ctx, tx, items); err != nil {
+		return err
+	}
+	var ready []*groupItem
+	var callbacks []callback
+	for _, i := range items {
+		if i.lone {
+			continue
+		}
+		c, res := parseCallback(i.receipt)
+		if res != nil {
+			i.result = *res
+			continue
+		}
+		ready, callbacks = append(ready, i), append(callbacks, c)
+	}
+	ids, err := findMessages(ctx, tx, callbacks)
+	if err != nil {
+		return err
+	}
+	var found []*groupItem
+	var receipts []receipt
+	var reports []pgstore.Report
+	for k, i := range ready {
+		if ids[k] == 0 {
+			i.lone = true
+			continue
+		}
+		found, receipts, reports = append(found, i), append(receipts, i.receipt), append(reports, callbacks[k].report(ids[k], i.receipt))
+	}
+	results, err := a.messageReports(ctx, tx, receipts, reports)
+	if err != nil {
+		return err
+	}
+	for k, i := range found {
+		i.result = results[k]
+		if i.result.aboutErased() {
+			if err := pgstore.BlankReceipt(ctx, tx, i.id); err != nil {
+				return err
+			}
+		}
+	}
+	return markReceipts(ctx, tx, items)
 }
 
 // twilioState maps Twilio's status to a message state; false for those that say nothing about a message that
@@ -47,99 +101,152 @@ func twilioState(status string) (lifecycle.MessageState, bool) {
 	return "", false
 }
 
-func (a *applier) statusCallback(ctx context.Context, tx pgx.Tx, r receipt) (result, error) {
+// callback is what a status callback says.
+type callback struct {
+	sid, errorCode string
+	state          lifecycle.MessageState
+	public         uuid.UUID // our own id of the message, of the callback's query; Nil where it is missing
+}
+
+// parseCallback reads one; a result where there is nothing to apply.
+func parseCallback(r receipt) (callback, *result) {
 	form, err := url.ParseQuery(string(r.Body))
 	if err != nil {
-		return failed("the body is not a form"), nil
+		res := failed("the body is not a form")
+		return callback{}, &res
 	}
-	status := first(form, "MessageStatus", "SmsStatus")
-	state, ok := twilioState(status)
+	state, ok := twilioState(first(form, "MessageStatus", "SmsStatus"))
 	if !ok {
-		return ignored("status says nothing about a message of ours"), nil
+		res := ignored("status says nothing about a message of ours")
+		return callback{}, &res
 	}
-	sid := cleanKey(first(form, "MessageSid", "SmsSid"))
-	id, err := findMessage(ctx, tx, sid, r.Query)
-	if err != nil {
-		return result{}, err
-	}
-	if id == 0 {
-		return unmatched("message:" + sid), nil
-	}
-	return a.messageReport(ctx, tx, r, pgstore.Report{
-		MessageID: id, State: state, ProviderSID: sid, ErrorCode: cleanKey(form.Get("ErrorCode")), At: r.ReceivedAt,
-	})
-}
-
-// findMessage looks a message up by the provider's id, else by our own in the callback's query: a callback
-// can come before the id is stored, and is then the evidence that the provider took the message. 0: not found.
-func findMessage(ctx context.Context, tx pgx.Tx, sid, query string) (int64, error) {
-	var id int64
-	if sid != "" {
-		err := tx.QueryRow(ctx, `SELECT id FROM messages WHERE provider_sid = $1`, sid).Scan(&id)
-		if err == nil || !errors.Is(err, pgx.ErrNoRows) {
-			return id, err
+	c := callback{sid: cleanKey(first(form, "MessageSid", "SmsSid")), errorCode: cleanKey(form.Get("ErrorCode")), state: state}
+	if q, err := url.ParseQuery(r.Query); err == nil {
+		if id, err := uuid.Parse(q.Get(callbackMessage)); err == nil {
+			c.public = id
 		}
 	}
-	q, err := url.ParseQuery(query)
-	if err != nil {
-		return 0, nil //nolint:nilerr // a query that isn't ours names no message
-	}
-	public, err := uuid.Parse(q.Get(callbackMessage))
-	if err != nil {
-		return 0, nil //nolint:nilerr // as above
-	}
-	err = tx.QueryRow(ctx, `SELECT id FROM messages WHERE public_id = $1`, public).Scan(&id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, nil
-	}
-	return id, err
+	return c, nil
 }
 
-// messageReport takes a provider's report into the message and, where it raised the message's state, into
-// the business.
-func (a *applier) messageReport(ctx context.Context, tx pgx.Tx, r receipt, report pgstore.Report) (result, error) {
-	class, classified := twilio.Classify(report.ErrorCode)
-	if classified {
-		report.Reason = string(class)
+func (c callback) report(messageID int64, r receipt) pgstore.Report {
+	return pgstore.Report{MessageID: messageID, State: c.state, ProviderSID: c.sid, ErrorCode: c.errorCode, At: r.ReceivedAt}
+}
+
+func (a *applier) statusCallback(ctx context.Context, tx pgx.Tx, r receipt) (result, error) {
+	c, res := parseCallback(r)
+	if res != nil {
+		return *res, nil
 	}
-	raised, err := pgstore.Raise(ctx, tx, report)
+	ids, err := findMessages(ctx, tx, []callback{c})
 	if err != nil {
 		return result{}, err
 	}
-	if !raised.Up {
-		return result{outcome: outcomeNoChange, detail: "the message was further already"}, nil
+	if ids[0] == 0 {
+		return unmatched("message:" + c.sid), nil
 	}
-	facts := evidence(raised, report.State, r)
-	bad := report.State == lifecycle.MessageFailed || report.State == lifecycle.MessageUndelivered
-	optedOut := bad && classified && class == provider.ClassOptedOut
-	if optedOut {
-		f := fact(raised, r, lifecycle.OptedOut, "opted_out", r.ReceivedAt)
-		facts = append(facts, f)
+	return a.messageReport(ctx, tx, r, c.report(ids[0], r))
+}
+
+// findMessages looks messages up by the provider's id, else by our own in the callback's query: a callback can come
+// before the id is stored, and is then the evidence that the provider took the message. 0: not found.
+func findMessages(ctx context.Context, tx pgx.Tx, callbacks []callback) ([]int64, error) {
+	sids, publics := make([]string, len(callbacks)), make([]string, len(callbacks))
+	for i, c := range callbacks {
+		sids[i], publics[i] = c.sid, c.public.String()
+	}
+	rows, err := tx.Query(ctx, `
+		SELECT COALESCE(
+			(SELECT id FROM messages WHERE provider_sid = u.sid),
+			(SELECT id FROM messages WHERE public_id = u.public_id::uuid),
+			0)
+		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (sid, public_id, n)
+		ORDER BY u.n`, sids, publics)
+	if err != nil {
+		return nil, fmt.Errorf("find messages: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return nil, fmt.Errorf("find messages: %w", err)
+	}
+	return ids, nil
+}
+
+// messageReport is [applier.messageReports] for one.
+func (a *applier) messageReport(ctx context.Context, tx pgx.Tx, r receipt, report pgstore.Report) (result, error) {
+	list, err := a.messageReports(ctx, tx, []receipt{r}, []pgstore.Report{report})
+	if err != nil {
+		return result{}, err
+	}
+	return list[0], nil
+}
+
+// messageReports takes providers' reports into their messages and, where one raised its message's state, into the
+// business: each step with one statement, whatever their number. Receipt i is what report i came by.
+func (a *applier) messageReports(ctx context.Context, tx pgx.Tx, receipts []receipt, reports []pgstore.Report) ([]result, error) {
+	for i := range reports {
+		if class, ok := twilio.Classify(reports[i].ErrorCode); ok {
+			reports[i].Reason = string(class)
+		}
+	}
+	raised, err := pgstore.RaiseAll(ctx, tx, reports)
+	if err != nil {
+		return nil, err
+	}
+	var facts []pgstore.Fact
+	var whose []int // the report that a fact came by
+	var suppress []pgstore.Suppression
+	for i, m := range raised {
+		if !m.Up {
+			continue
+		}
+		r := receipts[i]
+		own := evidence(m, reports[i].State, r)
+		if isRefused(reports[i], provider.ClassOptedOut) {
+			own = append(own, fact(m, r, lifecycle.OptedOut, "opted_out", r.ReceivedAt))
+			if m.Address != pgstore.Erased {
+				suppress = append(suppress, pgstore.Suppression{
+					Address: pgstore.Address{Channel: m.Channel, Address: m.Address},
+					Reason:  "provider", Source: r.source(), SourceID: r.sourceID(),
+				})
+			}
+		}
+		for range own {
+			whose = append(whose, i)
+		}
+		facts = append(facts, own...)
 	}
 	applied, err := pgstore.Apply(ctx, tx, facts)
 	if err != nil {
-		return result{}, err
+		return nil, err
 	}
-	if optedOut {
-		_, err := pgstore.Suppress(ctx, tx, []pgstore.Suppression{{
-			Address: pgstore.Address{Channel: raised.Channel, Address: raised.Address},
-			Reason:  "provider", Source: pgstore.SourceWebhook, SourceID: r.ID.String(),
-		}})
-		if err != nil {
-			return result{}, err
+	if _, err := pgstore.Suppress(ctx, tx, suppress); err != nil {
+		return nil, err
+	}
+	for i, m := range raised {
+		if m.Up && isRefused(reports[i], provider.ClassSenderBroken) {
+			why := "the provider refuses the sender or the account (code " + reports[i].ErrorCode + ")"
+			if err := pauseCampaign(ctx, tx, m.CampaignID, why); err != nil {
+				return nil, err
+			}
 		}
 	}
-	if bad && classified && class == provider.ClassSenderBroken {
-		if err := pauseCampaign(ctx, tx, raised.CampaignID, "the provider refuses the sender or the account (code "+report.ErrorCode+")"); err != nil {
-			return result{}, err
+	results := make([]result, len(reports))
+	for i, m := range raised {
+		results[i] = result{outcome: outcomeApplied, erased: m.Address == pgstore.Erased}
+		if !m.Up {
+			results[i].outcome, results[i].detail = outcomeNoChange, "the message was further already"
 		}
 	}
-	if err := raised.Count(ctx, tx); err != nil {
-		return result{}, err
+	for k, f := range applied {
+		results[whose[k]].applied = append(results[whose[k]].applied, f)
 	}
-	res := of(applied)
-	res.outcome = outcomeApplied // the message moved
-	return res, nil
+	return results, pgstore.CountRaised(ctx, tx, raised)
+}
+
+// isRefused reports whether a message failed for a reason of this class.
+func isRefused(r pgstore.Report, class provider.Class) bool {
+	return (r.State == lifecycle.MessageFailed || r.State == lifecycle.MessageUndelivered) && r.Reason == string(class)
 }
 
 // evidence lists the facts that a report proves.
@@ -165,7 +272,7 @@ func evidence(m pgstore.Raised, state lifecycle.MessageState, r receipt) []pgsto
 func fact(m pgstore.Raised, r receipt, e lifecycle.Event, what string, at time.Time) pgstore.Fact {
 	return pgstore.Fact{
 		BusinessID: m.BusinessID, Event: e, OccurredAt: at, Key: messageKey(m.MessageID, what),
-		Source: pgstore.SourceWebhook, ReceiptID: r.ID, MessageID: m.MessageID, JobID: r.JobID,
+		Source: r.source(), ReceiptID: r.ID, MessageID: m.MessageID, JobID: r.JobID,
 	}
 }
 
@@ -196,12 +303,18 @@ func pauseCampaign(ctx context.Context, tx pgx.Tx, campaignID int64, reason stri
 	if campaignID == 0 {
 		return nil
 	}
-	_, err := tx.Exec(ctx, `
+	tag, err := tx.Exec(ctx, `
 		UPDATE campaigns
 		SET status = 'paused', status_reason = $2, updated_at = now()
 		WHERE id = $1 AND status IN ('sending', 'scheduled')`, campaignID, reason)
 	if err != nil {
 		return fmt.Errorf("pause campaign %d: %w", campaignID, err)
+	}
+	if tag.RowsAffected() == 0 {
+		return nil
+	}
+	if _, err := river.ClientFromContext[pgx.Tx](ctx).InsertTx(ctx, tx, jobs.CampaignHaltArgs{CampaignID: campaignID}, nil); err != nil {
+		return fmt.Errorf("end what campaign %d has queued: %w", campaignID, err)
 	}
 	return nil
 }

@@ -52,6 +52,10 @@ type Options struct {
 	// ReconcileAfter are the delays between looks for evidence of a send whose outcome is unknown;
 	// after the last the message is held (or resent). Default 5 s to 30 min.
 	ReconcileAfter []time.Duration
+	// PollAfter are the ages at which a text without a final state is looked up at the provider, at most PollsPerMinute
+	// over the whole fleet. Default 5 min, 30 min, 2 h, 12 h, 48 h; 60.
+	PollAfter      []time.Duration
+	PollsPerMinute int
 	// FanOutChunk is how many businesses one fan-out transaction takes. Default 1000: some 50 ms.
 	FanOutChunk int
 
@@ -69,6 +73,8 @@ type Observer struct {
 	Sent    func(SendDone)
 	// Verified is told what a look at a sample of businesses and at the invariants found.
 	Verified func(Verified)
+	// Drift is told the provider that knew more of a message than we did, when it was asked.
+	Drift func(provider string)
 }
 
 func (o *Options) setDefaults() error {
@@ -88,6 +94,12 @@ func (o *Options) setDefaults() error {
 	if len(o.ReconcileAfter) == 0 {
 		o.ReconcileAfter = []time.Duration{5 * time.Second, 15 * time.Second, time.Minute, 5 * time.Minute, 30 * time.Minute}
 	}
+	if len(o.PollAfter) == 0 {
+		o.PollAfter = []time.Duration{5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 12 * time.Hour, 48 * time.Hour}
+	}
+	if o.PollsPerMinute == 0 {
+		o.PollsPerMinute = 60
+	}
 	if o.FanOutChunk == 0 {
 		o.FanOutChunk = 1000
 	}
@@ -101,12 +113,18 @@ func (o *Options) setDefaults() error {
 	return nil
 }
 
+func newApplier(o Options) *applier {
+	a := &applier{Options: o}
+	a.callbacks = a.statusCallbackGroup()
+	return a
+}
+
 // Register adds a worker for every job kind.
 func Register(workers *river.Workers, o Options) error {
 	if err := o.setDefaults(); err != nil {
 		return err
 	}
-	a := &applier{Options: o}
+	a := newApplier(o)
 	s := &sender{Options: o, zones: recipienttime.NewZones(nil)}
 	for _, err := range []error{
 		river.AddWorkerSafely(workers, river.WorkFunc(a.workStatusCallback)),
@@ -120,7 +138,9 @@ func Register(workers *river.Workers, o Options) error {
 		river.AddWorkerSafely(workers, river.WorkFunc(s.workSend)),
 		river.AddWorkerSafely(workers, river.WorkFunc(s.workReconcile)),
 		river.AddWorkerSafely(workers, river.WorkFunc(s.workFanOut)),
+		river.AddWorkerSafely(workers, river.WorkFunc(s.workCampaignHalt)),
 		river.AddWorkerSafely(workers, river.WorkFunc(a.workPartitions)),
+		river.AddWorkerSafely(workers, river.WorkFunc(a.workPollMessages)),
 		river.AddWorkerSafely(workers, &verifier{Options: o}),
 	} {
 		if err != nil {

@@ -46,6 +46,7 @@ type Applied struct {
 	Fact      Fact
 	FactID    int64
 	Duplicate bool // the key was there already: nothing changed
+	Erased    bool // the business was erased: what brought the fact must not keep personal data
 	Changes   []lifecycle.Change
 }
 
@@ -63,6 +64,7 @@ type business struct {
 	state    lifecycle.State
 	foldedAt *time.Time
 	key      *string
+	erased   bool
 	changed  bool
 	facts    []lifecycle.Fact // loaded only when an older fact makes a refold
 }
@@ -106,7 +108,7 @@ func Apply(ctx context.Context, tx pgx.Tx, facts []Fact) ([]Applied, error) {
 	applied := make([]Applied, len(facts))
 	var fresh []int
 	for i, f := range facts {
-		applied[i] = Applied{Fact: f}
+		applied[i] = Applied{Fact: f, Erased: businesses[f.BusinessID].erased}
 		id, ok := ids[f.Key]
 		if !ok {
 			applied[i].Duplicate = true
@@ -174,7 +176,8 @@ func lockBusinesses(ctx context.Context, tx pgx.Tx, facts []Fact) (map[int64]*bu
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	rows, err := tx.Query(ctx, `
-		SELECT id, reached, bounced, purchased, opted_out, website_status, subscription_status, ticket_status, folded_at, folded_key
+		SELECT id, reached, bounced, purchased, opted_out, website_status, subscription_status, ticket_status, folded_at, folded_key,
+			erased_at IS NOT NULL
 		FROM businesses
 		WHERE id = ANY($1)
 		ORDER BY id
@@ -186,7 +189,7 @@ func lockBusinesses(ctx context.Context, tx pgx.Tx, facts []Fact) (map[int64]*bu
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*business, error) {
 		b := &business{}
 		err := row.Scan(&b.id, &b.state.Contact.Reached, &b.state.Contact.Bounced, &b.state.Contact.Purchased, &b.state.Contact.OptedOut,
-			&b.state.Website, &b.state.Subscription, &b.state.Ticket, &b.foldedAt, &b.key)
+			&b.state.Website, &b.state.Subscription, &b.state.Ticket, &b.foldedAt, &b.key, &b.erased)
 		return b, err
 	})
 	if err != nil {

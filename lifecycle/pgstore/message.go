@@ -39,121 +39,208 @@ type Raised struct {
 // ErrNoMessage says that a report names a message that does not exist.
 var ErrNoMessage = errors.New("no such message")
 
-// Raise takes a report into the message lattice: one conditional UPDATE, in which the higher state wins. It
-// frees the message's entry in dispatches when the state rose. A SID is kept in any case: a report that comes
-// late still tells which message it was. The caller counts the move with [Raised.Count], last in its transaction.
+// Raise is [RaiseAll] for one report.
 func Raise(ctx context.Context, tx pgx.Tx, r Report) (Raised, error) {
-	out := Raised{MessageID: r.MessageID}
-	var campaign *int64
-	var errorCode, reason *string
-	if r.State == lifecycle.MessageFailed || r.State == lifecycle.MessageUndelivered {
-		errorCode = orNil(r.ErrorCode)
+	list, err := RaiseAll(ctx, tx, []Report{r})
+	if err != nil {
+		return Raised{MessageID: r.MessageID}, err
 	}
-	reason = orNil(r.Reason)
-	err := tx.QueryRow(ctx, `
+	return list[0], nil
+}
+
+// RaiseAll takes reports into the message lattice: one conditional UPDATE, in which the higher state wins. It frees the
+// entries in dispatches of the messages that rose. A SID is kept in any case: a report that comes late still tells
+// which message it was. The caller counts the moves with [CountRaised], last in its transaction.
+//
+// The result is in the order of the argument. Reports on one message are taken one after the other, as they stand.
+func RaiseAll(ctx context.Context, tx pgx.Tx, reports []Report) ([]Raised, error) {
+	out := make([]Raised, len(reports))
+	left := make([]int, len(reports))
+	for i := range left {
+		left[i] = i
+	}
+	for len(left) > 0 {
+		// An UPDATE touches a row once: a second report on a message waits for the next round.
+		var round, next []int
+		seen := make(map[int64]struct{}, len(left))
+		for _, i := range left {
+			if _, again := seen[reports[i].MessageID]; again {
+				next = append(next, i)
+				continue
+			}
+			seen[reports[i].MessageID] = struct{}{}
+			round = append(round, i)
+		}
+		if err := raiseRound(ctx, tx, reports, round, out); err != nil {
+			return nil, err
+		}
+		left = next
+	}
+	return out, closeDispatches(ctx, tx, out)
+}
+
+// raiseRound takes reports on different messages.
+func raiseRound(ctx context.Context, tx pgx.Tx, reports []Report, round []int, out []Raised) error {
+	n := len(round)
+	var (
+		ids                                 = make([]int64, n)
+		state                               = make([]string, n)
+		sid, errorCode, reason, price, unit = make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n)
+		segments                            = make([]*int, n)
+		at                                  = make([]time.Time, n)
+		byID                                = make(map[int64]int, n)
+	)
+	for k, i := range round {
+		r := reports[i]
+		ids[k], state[k], sid[k], reason[k], at[k] = r.MessageID, string(r.State), orNil(r.ProviderSID), orNil(r.Reason), r.At
+		segments[k], price[k], unit[k] = orNil(r.Segments), orNil(r.Price), orNil(r.PriceUnit)
+		if r.State == lifecycle.MessageFailed || r.State == lifecycle.MessageUndelivered {
+			errorCode[k] = orNil(r.ErrorCode)
+		}
+		byID[r.MessageID] = i
+	}
+	rows, err := tx.Query(ctx, `
 		WITH old AS (
 			SELECT id, state
 			FROM messages
-			WHERE id = $1
+			WHERE id = ANY($1)
+			ORDER BY id
 			FOR NO KEY UPDATE
+		), report AS (
+			SELECT o.id, o.state AS was, u.state, u.sid, u.error_code, u.reason, u.segments, u.price, u.unit, u.at,
+				onward_message_rank(u.state) > onward_message_rank(o.state) AS up
+			FROM old o
+			JOIN unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[], $9::timestamptz[])
+				AS u (id, state, sid, error_code, reason, segments, price, unit, at) ON u.id = o.id
 		)
 		UPDATE messages m
-		SET state = CASE WHEN up THEN $2 ELSE m.state END,
-			provider_sid = COALESCE(m.provider_sid, $3),
-			error_code = CASE WHEN up THEN $4 ELSE m.error_code END,
-			reason = CASE WHEN up THEN $5 ELSE m.reason END,
-			segments = COALESCE($6, m.segments),
-			price = COALESCE($7::numeric, m.price),
-			price_unit = COALESCE($8, m.price_unit),
-			sent_at = CASE WHEN onward_message_rank($2) >= 2 AND $2 <> 'canceled' THEN COALESCE(m.sent_at, m.dispatched_at, $9) ELSE m.sent_at END,
-			delivered_at = CASE WHEN up AND $2 IN ('delivered', 'read') THEN COALESCE(m.delivered_at, $9) ELSE m.delivered_at END,
+		SET state = CASE WHEN r.up THEN r.state ELSE m.state END,
+			provider_sid = COALESCE(m.provider_sid, r.sid),
+			error_code = CASE WHEN r.up THEN r.error_code ELSE m.error_code END,
+			reason = CASE WHEN r.up THEN r.reason ELSE m.reason END,
+			segments = COALESCE(r.segments, m.segments),
+			price = COALESCE(r.price::numeric, m.price),
+			price_unit = COALESCE(r.unit, m.price_unit),
+			sent_at = CASE WHEN onward_message_rank(r.state) >= 2 AND r.state <> 'canceled' THEN COALESCE(m.sent_at, m.dispatched_at, r.at) ELSE m.sent_at END,
+			delivered_at = CASE WHEN r.up AND r.state IN ('delivered', 'read') THEN COALESCE(m.delivered_at, r.at) ELSE m.delivered_at END,
 			updated_at = now()
-		FROM (SELECT id, state, onward_message_rank($2) > onward_message_rank(state) AS up FROM old) o
-		WHERE m.id = o.id
-		RETURNING o.state, m.state, o.up, m.campaign_id, m.business_id, m.channel, m.address, m.dispatched_at`,
-		r.MessageID, string(r.State), orNil(r.ProviderSID), errorCode, reason, orNil(r.Segments), orNil(r.Price), orNil(r.PriceUnit), r.At,
-	).Scan(&out.From, &out.To, &out.Up, &campaign, &out.BusinessID, &out.Channel, &out.Address, &out.DispatchedAt)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return out, fmt.Errorf("report on message %d: %w", r.MessageID, ErrNoMessage)
-	}
+		FROM report r
+		WHERE m.id = r.id
+		RETURNING m.id, r.was, m.state, r.up, COALESCE(m.campaign_id, 0), m.business_id, m.channel, m.address, m.dispatched_at`,
+		ids, state, sid, errorCode, reason, segments, price, unit, at)
 	if err != nil {
-		return out, fmt.Errorf("report on message %d: %w", r.MessageID, err)
+		return fmt.Errorf("report on messages: %w", err)
 	}
-	if campaign != nil {
-		out.CampaignID = *campaign
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Raised])
+	if err != nil {
+		return fmt.Errorf("report on messages: %w", err)
 	}
-	if !out.Up {
-		return out, nil
+	if len(list) != n {
+		return fmt.Errorf("report on %d messages, of which %d exist: %w", n, len(list), ErrNoMessage)
 	}
-	if out.From != lifecycle.MessageQueued && out.From.Rank() <= lifecycle.MessageDispatching.Rank() {
-		if _, err := tx.Exec(ctx, `DELETE FROM dispatches WHERE message_id = $1`, r.MessageID); err != nil {
-			return out, fmt.Errorf("close the dispatch of message %d: %w", r.MessageID, err)
-		}
+	for _, r := range list {
+		out[byID[r.MessageID]] = r
 	}
-	return out, nil
+	return nil
 }
 
-// Count moves the campaign's counters as the message moved.
-func (r Raised) Count(ctx context.Context, tx pgx.Tx) error {
-	if !r.Up {
+// closeDispatches removes the dispatches of messages whose outcome is known now.
+func closeDispatches(ctx context.Context, tx pgx.Tx, list []Raised) error {
+	var ids []int64
+	for _, r := range list {
+		if r.Up && r.From != lifecycle.MessageQueued && r.From.Rank() <= lifecycle.MessageDispatching.Rank() {
+			ids = append(ids, r.MessageID)
+		}
+	}
+	if len(ids) == 0 {
 		return nil
 	}
-	return Count(ctx, tx, r.CampaignID, r.MessageID, string(r.From), string(r.To))
+	if _, err := tx.Exec(ctx, `DELETE FROM dispatches WHERE message_id = ANY($1)`, ids); err != nil {
+		return fmt.Errorf("close dispatches: %w", err)
+	}
+	return nil
+}
+
+// Count is [CountRaised] for one message.
+func (r Raised) Count(ctx context.Context, tx pgx.Tx) error { return CountRaised(ctx, tx, []Raised{r}) }
+
+// CountRaised moves the campaigns' counters as the messages moved. It is called last in a transaction: its row locks
+// are held shortest.
+func CountRaised(ctx context.Context, tx pgx.Tx, list []Raised) error {
+	c := counting{}
+	for _, r := range list {
+		if r.Up {
+			c.move(r.CampaignID, r.MessageID, string(r.From), string(r.To))
+		}
+	}
+	return c.write(ctx, tx)
 }
 
 // counterShards spreads a campaign's counters over rows, so that workers do not queue on one. 16 is four
 // times the committers of four worker processes.
 const counterShards = 16
 
-// Count moves one message of a campaign from one counter to another; "" stands for nowhere. It is called
-// last in a transaction: its row locks are held shortest.
+// Count moves one message of a campaign from one counter to another; "" stands for nowhere.
 func Count(ctx context.Context, tx pgx.Tx, campaignID, messageID int64, from, to string) error {
-	if campaignID == 0 || from == to {
-		return nil
-	}
-	_, err := tx.Exec(ctx, `
-		INSERT INTO campaign_counters AS c (campaign_id, shard, state, n)
-		SELECT $1, $2, state, sum(n)
-		FROM (VALUES ($3::text, -1), ($4::text, 1)) AS moved (state, n)
-		WHERE state <> ''
-		GROUP BY state
-		ORDER BY state
-		ON CONFLICT (campaign_id, shard, state) DO UPDATE SET n = c.n + EXCLUDED.n`,
-		campaignID, messageID%counterShards, from, to)
-	if err != nil {
-		return fmt.Errorf("count a message of campaign %d: %w", campaignID, err)
-	}
-	return nil
+	c := counting{}
+	c.move(campaignID, messageID, from, to)
+	return c.write(ctx, tx)
 }
 
 // CountMany adds new queued messages to a campaign's counters, and businesses that were skipped by reason
 // (skipped_REASON).
 func CountMany(ctx context.Context, tx pgx.Tx, campaignID int64, queued []int64, skipped map[string]int64) error {
-	var shards [counterShards]int64
+	c := counting{}
 	for _, id := range queued {
-		shards[id%counterShards]++
+		c.move(campaignID, id, "", string(lifecycle.MessageQueued))
 	}
-	var (
-		shard  []int64
-		states []string
-		n      []int64
-	)
-	for i, count := range shards {
-		if count > 0 {
-			shard, states, n = append(shard, int64(i)), append(states, string(lifecycle.MessageQueued)), append(n, count)
+	for reason, n := range skipped {
+		c[counter{campaignID, 0, reason}] += n
+	}
+	return c.write(ctx, tx)
+}
+
+// counter is one row of campaign_counters.
+type counter struct {
+	campaign, shard int64
+	state           string
+}
+
+// counting adds up what a transaction does to counters.
+type counting map[counter]int64
+
+func (c counting) move(campaignID, messageID int64, from, to string) {
+	if campaignID == 0 || from == to {
+		return
+	}
+	shard := messageID % counterShards
+	if from != "" {
+		c[counter{campaignID, shard, from}]--
+	}
+	if to != "" {
+		c[counter{campaignID, shard, to}]++
+	}
+}
+
+func (c counting) write(ctx context.Context, tx pgx.Tx) error {
+	var campaign, shard, n []int64
+	var state []string
+	for k, v := range c {
+		if v != 0 {
+			campaign, shard, state, n = append(campaign, k.campaign), append(shard, k.shard), append(state, k.state), append(n, v)
 		}
 	}
-	for reason, count := range skipped {
-		shard, states, n = append(shard, 0), append(states, reason), append(n, count)
+	if len(n) == 0 {
+		return nil
 	}
 	_, err := tx.Exec(ctx, `
 		INSERT INTO campaign_counters AS c (campaign_id, shard, state, n)
-		SELECT $1, u.shard, u.state, u.n
-		FROM unnest($2::bigint[], $3::text[], $4::bigint[]) AS u (shard, state, n)
-		ORDER BY u.shard, u.state
-		ON CONFLICT (campaign_id, shard, state) DO UPDATE SET n = c.n + EXCLUDED.n`, campaignID, shard, states, n)
+		SELECT *
+		FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[]) AS u (campaign_id, shard, state, n)
+		ORDER BY u.campaign_id, u.shard, u.state
+		ON CONFLICT (campaign_id, shard, state) DO UPDATE SET n = c.n + EXCLUDED.n`, campaign, shard, state, n)
 	if err != nil {
-		return fmt.Errorf("count new messages of campaign %d: %w", campaignID, err)
+		return fmt.Errorf("count messages of campaigns: %w", err)
 	}
 	return nil
 }

@@ -33,8 +33,8 @@ type Suppression struct {
 	SourceID string
 }
 
-// Suppress forbids addresses from the moment the transaction commits; those already forbidden stay as they
-// are. It returns how many are new.
+// Suppress forbids addresses from the moment the transaction commits; those already forbidden, by an erased
+// suppression too, stay as they are. It returns how many are new.
 func Suppress(ctx context.Context, tx pgx.Tx, list []Suppression) (int, error) {
 	list = slices.Clone(list)
 	for i := range list {
@@ -48,7 +48,8 @@ func Suppress(ctx context.Context, tx pgx.Tx, list []Suppression) (int, error) {
 	for _, s := range list {
 		tag, err := tx.Exec(ctx, `
 			INSERT INTO suppressions (channel, address, reason, source, source_id)
-			VALUES ($1, $2, $3, $4, $5)
+			SELECT $1, $2, $3, $4, $5
+			WHERE NOT onward_suppressed($1, $2)
 			ON CONFLICT (channel, address) WHERE lifted_at IS NULL DO NOTHING`,
 			s.Channel, s.Address.Address, s.Reason, string(s.Source), orNil(s.SourceID))
 		if err != nil {
@@ -65,7 +66,7 @@ func Lift(ctx context.Context, tx pgx.Tx, a Address, by string) (bool, error) {
 	tag, err := tx.Exec(ctx, `
 		UPDATE suppressions
 		SET lifted_at = now(), lifted_by = $3
-		WHERE channel = $1 AND address = $2 AND lifted_at IS NULL`, a.Channel, a.Address, by)
+		WHERE channel = $1 AND address IN ($2, onward_address_hash($1, $2)) AND lifted_at IS NULL`, a.Channel, a.Address, by)
 	if err != nil {
 		return false, fmt.Errorf("lift a suppression: %w", err)
 	}
@@ -76,11 +77,7 @@ func Lift(ctx context.Context, tx pgx.Tx, a Address, by string) (bool, error) {
 func Suppressed(ctx context.Context, tx pgx.Tx, a Address) (bool, error) {
 	a = a.Normal()
 	var is bool
-	err := tx.QueryRow(ctx, `
-		SELECT EXISTS (
-			SELECT 1 FROM suppressions
-			WHERE channel = $1 AND address = $2 AND lifted_at IS NULL
-		)`, a.Channel, a.Address).Scan(&is)
+	err := tx.QueryRow(ctx, `SELECT onward_suppressed($1, $2)`, a.Channel, a.Address).Scan(&is)
 	if err != nil {
 		return false, fmt.Errorf("look up a suppression: %w", err)
 	}

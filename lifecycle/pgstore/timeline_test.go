@@ -22,7 +22,12 @@ func TestTimeline(t *testing.T) {
 	require.NoError(t, err)
 
 	message := addMessage(t, pool, business, lifecycle.MessageSent)
-	receipt := addReceipt(t, pool, "twilio", "inbound_message", "", "")
+	receipt := addReceipt(t, pool, "twilio", "inbound_message", "applied", "")
+	var job int64
+	require.NoError(t, pool.QueryRow(t.Context(), `
+		INSERT INTO river_job (kind, queue, state, args, attempt, max_attempts, errors)
+		VALUES ('reply', 'inbound', 'retryable', jsonb_build_object('receipt_id', $1::text), 2, 25, ARRAY['{"error": "first"}', '{"error": "second"}']::jsonb[])
+		RETURNING id`, receipt).Scan(&job))
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	var action int64
 	inTx(t, pool, func(tx pgx.Tx) {
@@ -32,7 +37,7 @@ func TestTimeline(t *testing.T) {
 			RETURNING id`, b.PublicID.String()).Scan(&action))
 		_, err := pgstore.Apply(t.Context(), tx, []pgstore.Fact{
 			{BusinessID: business, Event: lifecycle.SMSSentEvent, OccurredAt: at, Key: "m1:sent", Source: pgstore.SourceMessage, MessageID: message, JobID: 41},
-			{BusinessID: business, Event: lifecycle.ReplyReceived, OccurredAt: at.Add(time.Minute), Key: "r1", Source: pgstore.SourceWebhook, ReceiptID: receipt, JobID: 42},
+			{BusinessID: business, Event: lifecycle.ReplyReceived, OccurredAt: at.Add(time.Minute), Key: "r1", Source: pgstore.SourceWebhook, ReceiptID: receipt, JobID: job},
 			{BusinessID: business, Event: lifecycle.PurchaseCompleted, OccurredAt: at.Add(time.Hour), Key: "p1", Source: pgstore.SourceOperator, ActionID: action, Note: "by phone"},
 			{BusinessID: other, Event: lifecycle.SMSSentEvent, OccurredAt: at, Key: "m2:sent", Source: pgstore.SourceMessage},
 		})
@@ -66,7 +71,16 @@ func TestTimeline(t *testing.T) {
 	require.Equal(t, pgstore.TimelineSource{Type: "operator", ID: "ana"}, bought.Source)
 	require.Equal(t, action, bought.ActionID)
 	require.Equal(t, pgstore.TimelineSource{Type: "webhook", ID: receipt.String()}, replied.Source)
-	require.EqualValues(t, 42, replied.JobID)
+	require.Equal(t, job, replied.JobID)
+	require.Equal(t, &pgstore.TimelineJob{ID: job, Kind: "reply", State: "retryable", Attempt: 2, MaxAttempts: 25, LastError: "second"}, replied.Job)
+	require.Equal(t, receipt, replied.Receipt.ID)
+	require.Equal(t, []string{"twilio", "inbound_message", "applied"}, []string{replied.Receipt.Provider, replied.Receipt.Kind, replied.Receipt.Outcome})
+	require.WithinDuration(t, time.Now(), replied.Receipt.ReceivedAt, time.Minute)
+	require.Nil(t, sent.Job, "the queue does not keep it any more")
+	require.EqualValues(t, 41, sent.JobID)
+	require.Nil(t, sent.Receipt)
+	require.Nil(t, bought.Job)
+	require.Equal(t, receipt, byKind[pgstore.TimelineReply][0].Receipt.ID)
 	require.Equal(t, at.Add(time.Minute), *replied.OccurredAt)
 	require.Equal(t, "message", sent.Source.Type)
 	require.Equal(t, sent.MessageID.String(), sent.Source.ID)

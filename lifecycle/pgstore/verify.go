@@ -55,7 +55,8 @@ type Drift struct {
 	Folded   string         `json:"folded"`
 	// LastFacts are the newest facts that speak of the axis, newest first: at most lastFacts.
 	LastFacts []LastFact `json:"last_facts"`
-	Repaired  bool       `json:"repaired"`
+	// Repaired is false, in a repair, only of transitions of a business without any fact: nothing can extend those.
+	Repaired bool `json:"repaired"`
 }
 
 // DriftField says which stored value of its axis drifted.
@@ -226,7 +227,7 @@ func verifyBatchOf(ctx context.Context, pool *pgxpool.Pool, o VerifyOptions, ids
 			continue // somebody else put it right
 		}
 		v.Drifted++
-		if o.Repair != nil {
+		if !slices.ContainsFunc(found, func(d Drift) bool { return !d.Repaired }) {
 			v.Repaired++
 		}
 		if o.Found != nil {
@@ -251,7 +252,6 @@ func confirm(ctx context.Context, pool *pgxpool.Pool, r *Repair, id int64) (foun
 			if found[i].LastFacts, err = l.lastFacts(ctx, tx, found[i]); err != nil {
 				return err
 			}
-			found[i].Repaired = r != nil
 		}
 		if r == nil || len(found) == 0 {
 			return nil

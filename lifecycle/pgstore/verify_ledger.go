@@ -40,8 +40,17 @@ type position struct {
 	key *string
 }
 
+func (p position) none() bool { return p.at == nil || p.key == nil }
+
+func (p position) equal(other position) bool {
+	if p.none() || other.none() {
+		return p.none() && other.none()
+	}
+	return p.at.Equal(*other.at) && *p.key == *other.key
+}
+
 func (p position) String() string {
-	if p.at == nil || p.key == nil {
+	if p.none() {
 		return "none"
 	}
 	return p.at.UTC().Format(time.RFC3339Nano) + " " + *p.key
@@ -68,7 +77,7 @@ func readLedgers(ctx context.Context, q Querier, ids []int64, lock bool) ([]*led
 	if err := followTransitions(ctx, q, ids, byID); err != nil {
 		return nil, err
 	}
-	return list, foldSiteFacts(ctx, q, sites)
+	return list, foldSiteFacts(ctx, q, ids, sites)
 }
 
 func forUpdate(lock bool) string {
@@ -197,7 +206,7 @@ func followTransitions(ctx context.Context, q Querier, ids []int64, byID map[int
 
 // foldSiteFacts folds the facts that name a site, whichever business they are about, and follows the transitions that
 // they made on the site's axes: a transition names no site, but its fact does.
-func foldSiteFacts(ctx context.Context, q Querier, sites map[int64]*siteLedger) error {
+func foldSiteFacts(ctx context.Context, q Querier, owners []int64, sites map[int64]*siteLedger) error {
 	if len(sites) == 0 {
 		return nil
 	}
@@ -215,6 +224,9 @@ func foldSiteFacts(ctx context.Context, q Querier, sites map[int64]*siteLedger) 
 	}
 	defer rows.Close()
 	about := map[int64]struct{}{}
+	for _, id := range owners {
+		about[id] = struct{}{}
+	}
 	for rows.Next() {
 		var site, business int64
 		var event lifecycle.Event
@@ -291,7 +303,9 @@ func (l *ledger) drifts() []Drift {
 	add(uuid.Nil, lifecycle.AxisContact, FieldBounced, strconv.FormatBool(was.Bounced), strconv.FormatBool(is.Bounced))
 	add(uuid.Nil, lifecycle.AxisContact, FieldPurchased, strconv.FormatBool(was.Purchased), strconv.FormatBool(is.Purchased))
 	add(uuid.Nil, lifecycle.AxisContact, FieldOptedOut, strconv.FormatBool(was.OptedOut), strconv.FormatBool(is.OptedOut))
-	add(uuid.Nil, "", FieldPosition, l.storedAt.String(), l.foldedAt.String())
+	if !l.storedAt.equal(l.foldedAt) {
+		add(uuid.Nil, "", FieldPosition, l.storedAt.String(), l.foldedAt.String())
+	}
 	for _, s := range l.sites {
 		add(s.public, lifecycle.AxisSite, FieldStatus, string(s.stored.Status), string(s.folded.Status))
 		add(s.public, lifecycle.AxisSite, FieldTransitions, string(s.ends.Status), string(s.folded.Status))

@@ -18,27 +18,24 @@ import (
 	"onward/lifecycle/pgstore"
 )
 
-// maxSMS is the longest text that Twilio takes, in characters.
-const maxSMS = 1600
-
 // audienceBody is whom a campaign goes to.
 type audienceBody struct {
 	BusinessIDs []uuid.UUID `json:"business_ids,omitempty" format:"uuid" maxItems:"20000" nullable:"false"`
 	Filter      *filterBody `json:"filter,omitempty" doc:"As in the list of businesses; statuses as a list or with commas; {} is everyone"`
+	FailedOf    *uuid.UUID  `json:"failed_of,omitempty" format:"uuid" doc:"A campaign: those to whom its message failed or was not delivered, and whom no other follow-up reached"`
 }
 
-// storedAudience is campaigns.audience.
-type storedAudience struct {
-	BusinessIDs []uuid.UUID             `json:"business_ids,omitempty"`
-	Filter      *pgstore.BusinessFilter `json:"filter,omitempty"`
-}
-
-func (s storedAudience) view() audienceBody {
-	out := audienceBody{BusinessIDs: s.BusinessIDs}
-	if s.Filter != nil {
-		out.Filter = viewFilter(*s.Filter)
+// viewAudience shows what campaigns.audience holds.
+func viewAudience(stored []byte) (audienceBody, error) {
+	var a pgstore.Audience
+	if err := json.Unmarshal(stored, &a); err != nil {
+		return audienceBody{}, fmt.Errorf("read the audience: %w", err)
 	}
-	return out
+	out := audienceBody{BusinessIDs: a.BusinessIDs, FailedOf: a.FailedOf}
+	if a.Filter != nil {
+		out.Filter = viewFilter(*a.Filter)
+	}
+	return out, nil
 }
 
 type createCampaignInput struct {
@@ -75,7 +72,7 @@ func (a *API) createCampaign(ctx context.Context, in *createCampaignInput) (*ans
 		return nil, fmt.Errorf("make an id: %w", err)
 	}
 	return act(ctx, a, func(ctx context.Context, u *unit) (*answer[Campaign], error) {
-		if err := u.knowAll(ctx, audience.BusinessIDs); err != nil {
+		if err := u.knowAudience(ctx, audience); err != nil {
 			return nil, err
 		}
 		_, err := u.Exec(ctx, `
@@ -102,18 +99,18 @@ func checkTexts(channel, subject, body string) error {
 	}
 	switch channel {
 	case jobs.ChannelSMS:
-		if n := utf8.RuneCountInString(body); n > maxSMS {
-			add("body", fmt.Sprintf("has %d characters; an SMS has at most %d", n, maxSMS))
+		if n := utf8.RuneCountInString(body); n > messagetext.MaxSMS {
+			add("body", fmt.Sprintf("has %d characters; an SMS has at most %d", n, messagetext.MaxSMS))
 		}
 	case jobs.ChannelEmail:
 		if strings.TrimSpace(subject) == "" {
 			add("subject", "is needed for an email")
 		}
 	}
-	for field, text := range map[string]string{"subject": subject, "body": body} {
-		_, err := messagetext.Parse(text)
+	for _, t := range []struct{ field, text string }{{"subject", subject}, {"body", body}} {
+		_, err := messagetext.Parse(t.text)
 		if place, ok := errors.AsType[*messagetext.Error](err); ok {
-			add(field, place.Error())
+			add(t.field, place.Error())
 		} else if err != nil {
 			return fmt.Errorf("parse a template: %w", err)
 		}
@@ -124,31 +121,46 @@ func checkTexts(channel, subject, body string) error {
 	return nil
 }
 
-func (b audienceBody) check() (storedAudience, error) {
+func (b audienceBody) check() (pgstore.Audience, error) {
 	const at = "body.audience"
+	given := 0
+	for _, is := range []bool{len(b.BusinessIDs) > 0, b.Filter != nil, b.FailedOf != nil} {
+		if is {
+			given++
+		}
+	}
 	switch {
-	case len(b.BusinessIDs) > 0 && b.Filter != nil:
-		return storedAudience{}, invalid(at, "has business_ids and filter: give one of them")
+	case given > 1:
+		return pgstore.Audience{}, invalid(at, "has more than one of business_ids, filter, failed_of: give one of them")
 	case b.Filter != nil:
 		f, err := b.Filter.filter(at + ".filter.")
-		return storedAudience{Filter: &f}, err
-	case len(b.BusinessIDs) > 0:
-		return storedAudience{BusinessIDs: b.BusinessIDs}, nil
+		return pgstore.Audience{Filter: &f}, err
+	case given == 1:
+		return pgstore.Audience{BusinessIDs: b.BusinessIDs, FailedOf: b.FailedOf}, nil
 	}
-	return storedAudience{}, invalid(at, "is nobody: give business_ids, or filter ({} is everyone)")
+	return pgstore.Audience{}, invalid(at, "is nobody: give business_ids, or filter ({} is everyone)")
 }
 
-// knowAll refuses ids that are no business: a message that nobody gets should not be a surprise after the launch.
-func (u *unit) knowAll(ctx context.Context, ids []uuid.UUID) error {
-	if len(ids) == 0 {
+// knowAudience refuses ids that name nothing: a message that nobody gets should not be a surprise after the launch.
+func (u *unit) knowAudience(ctx context.Context, a pgstore.Audience) error {
+	if a.FailedOf != nil {
+		var is bool
+		if err := u.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM campaigns WHERE public_id = $1)`, *a.FailedOf).Scan(&is); err != nil {
+			return fmt.Errorf("find a campaign: %w", err)
+		}
+		if !is {
+			return invalid("body.audience.failed_of", "is no campaign")
+		}
+	}
+	if len(a.BusinessIDs) == 0 {
 		return nil
 	}
-	found, err := businessIDs(ctx, u, ids)
+	found, err := businessIDs(ctx, u, a.BusinessIDs)
 	if err != nil {
 		return err
 	}
 	var details []error
-	for i, id := range ids {
+	for i, id := range a.BusinessIDs {
 		if _, ok := found[id]; !ok && len(details) < 10 {
 			details = append(details, &huma.ErrorDetail{Location: fmt.Sprintf("body.audience.business_ids[%d]", i), Message: "is no business"})
 		}

@@ -12,7 +12,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/riverqueue/river"
 
 	"onward/jobs"
 )
@@ -27,11 +26,12 @@ func moves() []move {
 	return []move{
 		{
 			name: "send", summary: "Send a draft", from: []string{campaignDraft},
-			description: "Now, or at its send_at. The audience is frozen: businesses created later get nothing.",
+			description: "Now, or at its send_at. The audience is frozen at once, in either case: who matches later gets nothing, and who " +
+				"ceases to match stays in it. Opt-outs and suppressions count up to the last moment all the same.",
 		},
 		{
 			name: "pause", summary: "Pause a campaign", from: []string{campaignScheduled, campaignSending},
-			description: "Messages that are queued stay so.",
+			description: "From the answer on, no message of it is handed over but those whose call had begun. What is queued stays so.",
 		},
 		{
 			name: "resume", summary: "Go on with a paused campaign", from: []string{campaignPaused},
@@ -39,7 +39,7 @@ func moves() []move {
 		},
 		{
 			name: "cancel", summary: "Cancel a campaign", from: []string{campaignDraft, campaignScheduled, campaignSending, campaignPaused},
-			description: "For good: messages that are still queued are canceled.",
+			description: "For good. From the answer on no call begins, and within a second or so what is queued is canceled.",
 		},
 	}
 }
@@ -82,18 +82,19 @@ func (a *API) moveCampaign(m move) func(context.Context, *moveCampaignInput) (*a
 
 // lockedCampaign is what a move depends on.
 type lockedCampaign struct {
-	id     int64
-	status string
-	sendAt *time.Time
+	id      int64
+	status  string
+	channel string
+	sendAt  *time.Time
 }
 
 func (u *unit) lockCampaign(ctx context.Context, id uuid.UUID) (lockedCampaign, error) {
 	var c lockedCampaign
 	err := u.QueryRow(ctx, `
-		SELECT id, status, send_at
+		SELECT id, status, channel, send_at
 		FROM campaigns
 		WHERE public_id = $1
-		FOR NO KEY UPDATE`, id).Scan(&c.id, &c.status, &c.sendAt)
+		FOR NO KEY UPDATE`, id).Scan(&c.id, &c.status, &c.channel, &c.sendAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return c, notFound(targetCampaign)
 	}
@@ -104,7 +105,7 @@ func (u *unit) lockCampaign(ctx context.Context, id uuid.UUID) (lockedCampaign, 
 }
 
 func (u *unit) moveCampaign(ctx context.Context, name string, c lockedCampaign, reason string, now time.Time) error {
-	fanOut := jobs.FanOutArgs{CampaignID: c.id}
+	halt := jobs.CampaignHaltArgs{CampaignID: c.id}
 	switch name {
 	case "send":
 		_, err := u.Exec(ctx, `
@@ -114,34 +115,31 @@ func (u *unit) moveCampaign(ctx context.Context, name string, c lockedCampaign, 
 		if err != nil {
 			return fmt.Errorf("launch campaign: %w", err)
 		}
-		return u.launch(ctx, c, fanOut, now)
+		return u.launch(ctx, c, jobs.FanOutArgs{CampaignID: c.id}, now)
 	case "resume":
-		fanOut.Resume = true
-		return u.launch(ctx, c, fanOut, now)
+		return u.launch(ctx, c, jobs.FanOutArgs{CampaignID: c.id, Resume: true}, now)
 	case "pause":
-		return u.setCampaign(ctx, c, campaignPaused, reason)
+		if err := u.setCampaign(ctx, c, campaignPaused, reason); err != nil {
+			return err
+		}
+		return u.enqueue(ctx, halt, nil)
 	}
-	if err := u.setCampaign(ctx, c, campaignCancelled, reason); err != nil {
+	if err := u.setCampaign(ctx, c, campaignCancelled, reason); err != nil || c.status == campaignDraft {
 		return err
 	}
-	if c.status != campaignPaused {
-		return nil
-	}
-	// The jobs of its queued messages ended when they found it paused: with new ones the messages end, too.
-	fanOut.Resume = true
-	return u.enqueue(ctx, fanOut, nil)
+	return u.enqueue(ctx, halt, nil)
 }
 
-// launch begins, or goes on with, the turning of the audience into messages: now, or when its time has come.
+// launch begins, or goes on with, the freezing of the audience; the same job makes the messages when its time has come.
 func (u *unit) launch(ctx context.Context, c lockedCampaign, fanOut jobs.FanOutArgs, now time.Time) error {
-	status, opts := campaignSending, (*river.InsertOpts)(nil)
+	status := campaignSending
 	if c.sendAt != nil && c.sendAt.After(now) {
-		status, opts = campaignScheduled, &river.InsertOpts{ScheduledAt: *c.sendAt}
+		status = campaignScheduled
 	}
 	if err := u.setCampaign(ctx, c, status, ""); err != nil {
 		return err
 	}
-	return u.enqueue(ctx, fanOut, opts)
+	return u.enqueue(ctx, fanOut, nil)
 }
 
 func (u *unit) setCampaign(ctx context.Context, c lockedCampaign, status, reason string) error {

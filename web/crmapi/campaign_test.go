@@ -39,7 +39,7 @@ func TestCreateCampaign(t *testing.T) {
 	for field, want := range map[string]any{
 		"name": "Spring", "channel": "email", "subject": "For {{.Name}}", "body": "Hi {{.Name}}\n{{.UnsubscribeURL}}",
 		"audience": obj{"business_ids": []any{business}}, "status": "draft", "status_reason": nil, "send_at": "2030-01-01T12:00:00Z",
-		"per_second": 2.5, "launched_at": nil, "finished_at": nil, "total": 0.0, "eta": nil,
+		"per_second": 2.5, "launched_at": nil, "finished_at": nil, "recipients": nil, "total": 0.0, "eta": nil,
 	} {
 		require.Equal(t, want, r.body[field], field)
 	}
@@ -77,6 +77,7 @@ func TestCreateCampaignRefuses(t *testing.T) {
 		"no audience":         {obj{"audience": obj{}}, "body.audience", "nobody"},
 		"no businesses":       {obj{"audience": obj{"business_ids": []string{}}}, "body.audience", "nobody"},
 		"both audiences":      {obj{"audience": obj{"business_ids": []string{business}, "filter": obj{}}}, "body.audience", "one"},
+		"unknown campaign":    {obj{"audience": obj{"failed_of": nobody}}, "body.audience.failed_of", "no campaign"},
 		"unknown business":    {obj{"audience": obj{"business_ids": []string{business, nobody}}}, "body.audience.business_ids[1]", "no business"},
 		"malformed business":  {obj{"audience": obj{"business_ids": []string{"7"}}}, "body.audience.business_ids[0]", ""},
 		"unknown status":      {obj{"audience": obj{"filter": obj{"contact_status": "sold"}}}, "body.audience.filter.contact_status", "sold"},
@@ -133,8 +134,10 @@ func TestCampaignLife(t *testing.T) {
 
 	require.Equal(t, []string{
 		fmt.Sprintf(`campaign_fan_out maintenance available {"campaign_id": %d}`, inner),
+		fmt.Sprintf(`campaign_halt maintenance available {"campaign_id": %d}`, inner),
 		fmt.Sprintf(`campaign_fan_out maintenance available {"resume": true, "campaign_id": %d}`, inner),
-		fmt.Sprintf(`campaign_fan_out maintenance available {"resume": true, "campaign_id": %d}`, inner),
+		fmt.Sprintf(`campaign_halt maintenance available {"campaign_id": %d}`, inner),
+		fmt.Sprintf(`campaign_halt maintenance available {"campaign_id": %d}`, inner),
 	}, b.jobs())
 	require.Equal(t, []string{
 		"operator campaign.create ", "operator campaign.send ", "operator campaign.pause wrong link", "operator campaign.resume ",
@@ -153,10 +156,10 @@ func TestScheduledCampaign(t *testing.T) {
 	path := "/campaigns/" + b.post("/campaigns", with(draft(), obj{"send_at": at}), http.StatusCreated).body["id"].(string)
 	for _, move := range []string{"send", "resume"} {
 		require.Equal(t, "scheduled", b.post(path+"/"+move, nil, http.StatusAccepted).body["status"])
-		require.Equal(t, at, one[time.Time](b, `SELECT scheduled_at FROM river_job WHERE state = 'scheduled' ORDER BY id DESC LIMIT 1`).UTC())
 		b.post(path+"/pause", nil, http.StatusAccepted)
 	}
-	require.Len(t, b.jobs(), 2)
+	// The audience is frozen now, whenever the messages are made.
+	require.Equal(t, 2, one[int](b, `SELECT count(*) FROM river_job WHERE kind = 'campaign_fan_out' AND state = 'available'`))
 
 	past := "/campaigns/" + b.post("/campaigns", with(draft(), obj{"send_at": at.Add(-2 * time.Hour)}), http.StatusCreated).body["id"].(string)
 	require.Equal(t, "sending", b.post(past+"/send", nil, http.StatusAccepted).body["status"])
@@ -174,11 +177,16 @@ func TestCampaignCountersAndETA(t *testing.T) {
 		FROM campaigns c, (VALUES (0, 'queued', 150), (1, 'queued', 250), (1, 'delivered', 100), (0, 'skipped_suppressed', 7)) AS s (shard, state, n)`)
 	got := b.get(path, http.StatusOK).body
 	counters := got["counters"].(obj)
-	require.Equal(t, []any{400.0, 100.0, 7.0, 0.0}, []any{counters["queued"], counters["delivered"], counters["skipped_suppressed"], counters["held"]})
+	require.Equal(t, []any{400.0, 100.0, 0.0}, []any{counters["queued"], counters["delivered"], counters["held"]})
+	require.Equal(t, obj{"erased": 0.0, "no_address": 0.0, "suppressed": 7.0, "unsubscribed": 0.0, "unrenderable": 0.0}, got["skipped"])
 	require.Equal(t, 500.0, got["total"])
-	require.Nil(t, got["eta"], "the audience is not fanned out yet")
+	require.Nil(t, got["eta"], "the audience is not frozen yet")
 
-	b.exec(`UPDATE campaigns SET fanned_out_at = now(), launched_at = $1`, at.Add(-50*time.Second))
+	b.exec(`UPDATE campaigns SET frozen_at = now(), recipients = 607, launched_at = $1`, at.Add(-50*time.Second))
+	got = b.get(path, http.StatusOK).body
+	require.Equal(t, 607.0, got["recipients"])
+	require.Equal(t, at.Add(50*time.Second).Format(time.RFC3339), got["eta"], "400 queued and 100 to be made, at 10 a second")
+	b.exec(`UPDATE campaigns SET fanned_out_at = now()`)
 	eta := func(wait time.Duration) {
 		t.Helper()
 		want := at.Add(wait).Format(time.RFC3339)
@@ -188,6 +196,15 @@ func TestCampaignCountersAndETA(t *testing.T) {
 	eta(40 * time.Second) // 400 at the campaign's 10 a second
 	b.exec(`INSERT INTO senders (channel, address, per_second) VALUES ('sms', '+15005550001', 4)`)
 	eta(100 * time.Second) // at the sender's 4
+	b.exec(`UPDATE senders SET slowdown = 2`)
+	eta(200 * time.Second) // after a 429
+	b.exec(`UPDATE senders SET slowdown = 1`)
+	other := one[int](b, `
+		INSERT INTO campaigns (public_id, name, channel, body, audience, status) VALUES (gen_random_uuid(), 'Other', 'sms', 'x', '{}', 'sending') RETURNING id`)
+	b.exec(`INSERT INTO campaign_counters (campaign_id, shard, state, n) VALUES ($1, 0, 'queued', 200)`, other)
+	require.Equal(t, at.Add(150*time.Second).Format(time.RFC3339), b.get(path, http.StatusOK).body["eta"], "behind another campaign's 200")
+	b.exec(`DELETE FROM campaign_counters WHERE campaign_id = $1`, other)
+	b.exec(`DELETE FROM campaigns WHERE id = $1`, other)
 	b.exec(`DELETE FROM senders`)
 	b.exec(`UPDATE campaigns SET per_second = NULL`)
 	eta(200 * time.Second) // at the 2 a second that it had so far

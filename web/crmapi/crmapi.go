@@ -14,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 
+	"onward/jobs/recipienttime"
+	"onward/jobs/tracktoken"
 	"onward/lifecycle/pgstore"
 	"onward/web/apitoken"
 )
@@ -41,6 +43,12 @@ type Options struct {
 
 	// SMSFrom and EmailFrom are the senders' addresses as in table senders: their pace makes a campaign's eta.
 	SMSFrom, EmailFrom string
+	// EmailPostalAddress, QuietHours (zero: off), PublicURL and Links are the worker's own, for previews and tests.
+	// Without Links a message's unsubscribe address is empty.
+	EmailPostalAddress string
+	QuietHours         recipienttime.Window
+	PublicURL          string
+	Links              *tracktoken.Codec
 	// Version is shown in the description.
 	Version string
 }
@@ -48,6 +56,7 @@ type Options struct {
 // API is the API, ready to be mounted.
 type API struct {
 	opts   Options
+	zones  *recipienttime.Zones
 	router chi.Router
 	spec   []byte
 	page   []byte
@@ -72,7 +81,7 @@ func New(o Options) (*API, error) {
 	if o.Version == "" {
 		o.Version = "dev"
 	}
-	a := &API{opts: o, router: chi.NewRouter()}
+	a := &API{opts: o, zones: recipienttime.NewZones(nil), router: chi.NewRouter()}
 	a.router.Use(timeLimit, requestIDs, o.Tokens.Middleware, bodies)
 	a.router.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, http.StatusNotFound, "there is no such path: see /docs")
@@ -104,6 +113,7 @@ func (a *API) Mount(r chi.Router) {
 // registerAll lists every operation, one line an entity.
 func (a *API) registerAll(h huma.API) {
 	a.registerBusinesses(h)
+	a.registerErasure(h)
 	a.registerTimeline(h)
 	a.registerEvents(h)
 	a.registerSites(h)
@@ -111,6 +121,7 @@ func (a *API) registerAll(h huma.API) {
 	a.registerMessages(h)
 	a.registerReceipts(h)
 	a.registerSuppressions(h)
+	a.registerJobs(h)
 }
 
 const securityName = "token"

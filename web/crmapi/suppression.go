@@ -17,7 +17,7 @@ import (
 // Suppression is an address that must not, or once must not, be written to.
 type Suppression struct {
 	Channel  string     `json:"channel" enum:"sms,email"`
-	Address  string     `json:"address"`
+	Address  string     `json:"address" doc:"hmac:… once the contact was erased"`
 	Reason   string     `json:"reason" doc:"stop, unsubscribe, complaint, provider, operator, import"`
 	Source   string     `json:"source"`
 	Since    time.Time  `json:"since"`
@@ -48,7 +48,10 @@ func suppressionsOf(ctx context.Context, q pgstore.Querier, addresses []pgstore.
 	rows, err := q.Query(ctx, `
 		SELECT `+suppressionColumns+`
 		FROM suppressions
-		WHERE lifted_at IS NULL AND (channel, address) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+		WHERE lifted_at IS NULL AND (channel, address) IN (
+			SELECT a.channel, unnest(ARRAY[a.address, onward_address_hash(a.channel, a.address)])
+			FROM unnest($1::text[], $2::text[]) AS a (channel, address)
+		)
 		ORDER BY id`, channels, values)
 	if err != nil {
 		return nil, fmt.Errorf("read suppressions: %w", err)
@@ -111,7 +114,7 @@ func (a *API) listSuppressions(ctx context.Context, in *listSuppressionsInput) (
 		FROM suppressions
 		WHERE id < $1
 			AND ($2 = '' OR channel = $2)
-			AND ($3 = '' OR address = $3)
+			AND ($3 = '' OR address IN ($3, onward_address_hash($2, $3)))
 			AND ($4 = 'all' OR (lifted_at IS NULL) = ($4 = 'active'))
 		ORDER BY id DESC
 		LIMIT $5`, behind.above(), in.Channel, address, in.State, in.Limit+1)

@@ -31,6 +31,28 @@ type TimelineItem struct {
 	ActionID   int64      `json:"action_id,omitempty"`
 	ReceiptID  *uuid.UUID `json:"receipt_id,omitempty" format:"uuid"`
 	MessageID  *uuid.UUID `json:"message_id,omitempty" format:"uuid"`
+
+	Job     *TimelineJob     `json:"job,omitempty" doc:"The job that recorded the fact, for as long as the queue keeps it"`
+	Receipt *TimelineReceipt `json:"receipt,omitempty" doc:"The raw request that led to it, until its retention ends"`
+}
+
+// TimelineJob is how a job stands.
+type TimelineJob struct {
+	ID          int64  `json:"id"`
+	Kind        string `json:"kind"`
+	State       string `json:"state"`
+	Attempt     int    `json:"attempt"`
+	MaxAttempts int    `json:"max_attempts"`
+	LastError   string `json:"last_error,omitempty" doc:"Of its last attempt that failed"`
+}
+
+// TimelineReceipt names a raw request and what came of it.
+type TimelineReceipt struct {
+	ID         uuid.UUID `json:"id" format:"uuid"`
+	Provider   string    `json:"provider"`
+	Kind       string    `json:"kind"`
+	ReceivedAt time.Time `json:"received_at"`
+	Outcome    string    `json:"outcome" enum:"applied,no_change,ignored,unmatched,failed,pending"`
 }
 
 // TimelineSource says where an item can be followed back to.
@@ -45,14 +67,16 @@ func viewTimelineItem(i pgstore.TimelineItem) TimelineItem {
 		Source: TimelineSource{Type: i.Source.Type, ID: orNull(i.Source.ID)}, Note: orNull(i.Note),
 		OccurredAt: i.OccurredAt, Channel: i.Channel, FactID: i.FactID, JobID: i.JobID, ActionID: i.ActionID,
 		ReceiptID: orNull(i.ReceiptID), MessageID: orNull(i.MessageID),
+		Job: (*TimelineJob)(i.Job), Receipt: (*TimelineReceipt)(i.Receipt),
 	}
 }
 
 func (a *API) registerTimeline(h huma.API) {
 	register(a, h, apitoken.Viewer, operation{
 		method: http.MethodGet, path: "/crm/businesses/{id}/timeline", id: "getTimeline", tag: tagBusinesses,
-		summary:     "Everything that happened to a business, newest first",
-		description: "Transitions with verdict and source, messages, replies, payments, operators' actions.",
+		summary: "Everything that happened to a business, newest first",
+		description: "Transitions with verdict and source, messages, replies, payments, operators' actions; with the job that recorded " +
+			"a fact and the raw request that led to it.",
 	}, a.getTimeline)
 }
 

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"onward/jobs/provider"
+	"onward/jobs/segments"
 )
 
 // pair is a phone and the number of ours that it stopped.
@@ -37,11 +37,11 @@ func (s *Sim) Reply(ctx context.Context, from, to, body string, extra url.Values
 		sid: sid, account: s.opts.AccountSID, to: to, from: from, body: body,
 		direction: "inbound", created: s.opts.Now(), sent: s.opts.Now(), status: "received",
 	})
-	segments, _, _ := provider.Segments(body)
+	count, _, _ := segments.Count(body)
 	form := url.Values{
 		"AccountSid": {s.opts.AccountSID}, "ApiVersion": {apiVersion}, "Body": {body},
 		"From": {from}, "FromCity": {""}, "FromCountry": {country(from)}, "FromState": {""}, "FromZip": {""},
-		"MessageSid": {sid}, "NumMedia": {"0"}, "NumSegments": {strconv.Itoa(max(segments, 1))},
+		"MessageSid": {sid}, "NumMedia": {"0"}, "NumSegments": {strconv.Itoa(max(count, 1))},
 		"SmsMessageSid": {sid}, "SmsSid": {sid}, "SmsStatus": {"received"},
 		"To": {to}, "ToCity": {""}, "ToCountry": {country(to)}, "ToState": {""}, "ToZip": {""},
 	}

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"time"
 
-	"onward/jobs/provider"
+	"onward/jobs/segments"
 )
 
 const apiVersion = "2010-04-01"
@@ -56,7 +56,7 @@ func (s *Sim) Messages() []Message {
 
 // addMessage stores a message.
 func (s *Sim) addMessage(m *message) {
-	m.segments, _, _ = provider.Segments(m.body)
+	m.segments, _, _ = segments.Count(m.body)
 	m.updated = m.created
 	s.change(func() {
 		if len(s.order) >= s.opts.Keep {

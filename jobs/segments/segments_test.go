@@ -1,4 +1,4 @@
-package provider_test
+package segments_test
 
 import (
 	"fmt"
@@ -9,10 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"onward/jobs/provider"
+	"onward/jobs/segments"
 )
 
-func TestSegments(t *testing.T) {
+func TestCount(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name     string
@@ -48,50 +48,50 @@ func TestSegments(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			segments, encoding, chars := provider.Segments(tc.body)
+			n, encoding, chars := segments.Count(tc.body)
 			require.Equal(t, tc.encoding, encoding)
 			require.Equal(t, tc.chars, chars)
-			require.Equal(t, tc.segments, segments)
+			require.Equal(t, tc.segments, n)
 		})
 	}
 }
 
-func TestSegmentsHoldTheirText(t *testing.T) {
+func TestCount_segmentsHoldTheirText(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		body := rapid.StringOfN(rapid.RuneFrom([]rune("ab€[ñé ó✓🙂\n")), 0, 700, -1).Draw(t, "body")
-		segments, encoding, chars := provider.Segments(body)
+		n, encoding, chars := segments.Count(body)
 		single, part := 160, 153
-		if encoding == provider.EncodingUCS2 {
+		if encoding == segments.EncodingUCS2 {
 			single, part = 70, 67
 			require.Equal(t, len(utf16.Encode([]rune(body))), chars)
 		}
 		switch {
 		case chars == 0:
-			require.Zero(t, segments)
+			require.Zero(t, n)
 		case chars <= single:
-			require.Equal(t, 1, segments)
+			require.Equal(t, 1, n)
 		default:
 			// A part can lose at most one unit to a character that would straddle.
-			require.GreaterOrEqual(t, segments*part, chars)
-			require.LessOrEqual(t, (segments-1)*(part-1), chars)
+			require.GreaterOrEqual(t, n*part, chars)
+			require.LessOrEqual(t, (n-1)*(part-1), chars)
 		}
 	})
 }
 
-func FuzzSegments(f *testing.F) {
+func FuzzCount(f *testing.F) {
 	f.Add("Hello")
 	f.Add("\xff\xfe")
 	f.Fuzz(func(t *testing.T, body string) {
-		segments, encoding, chars := provider.Segments(body)
-		require.Contains(t, []string{provider.EncodingGSM7, provider.EncodingUCS2}, encoding)
-		require.LessOrEqual(t, segments, chars)
-		require.Equal(t, body == "", segments == 0)
+		n, encoding, chars := segments.Count(body)
+		require.Contains(t, []string{segments.EncodingGSM7, segments.EncodingUCS2}, encoding)
+		require.LessOrEqual(t, n, chars)
+		require.Equal(t, body == "", n == 0)
 	})
 }
 
-func ExampleSegments() {
-	segments, encoding, chars := provider.Segments("Your new website is ready 🙂")
-	fmt.Println(segments, encoding, chars)
+func ExampleCount() {
+	n, encoding, chars := segments.Count("Your new website is ready 🙂")
+	fmt.Println(n, encoding, chars)
 	// Output: 1 UCS-2 28
 }

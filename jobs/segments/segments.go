@@ -1,8 +1,10 @@
-package provider
+// Package segments counts what a text message will be billed as. It does no I/O and imports the standard library
+// alone.
+package segments
 
 import "strings"
 
-// Encodings that Segments names.
+// Encodings that [Count] names.
 const (
 	EncodingGSM7 = "GSM-7"
 	EncodingUCS2 = "UCS-2"
@@ -23,13 +25,13 @@ const (
 	gsmExtended = "^{}\\[]~|€\f"
 )
 
-// Segments counts what a text will be billed as: the number of segments, the
+// Count says what a text will be billed as: the number of segments, the
 // encoding that its characters force, and the length in that encoding's units
 // (septets for GSM-7, UTF-16 units for UCS-2). An empty text has no segment.
 //
 // A character of two units never straddles two segments, so a long text can
 // need one segment more than its length divided by the limit.
-func Segments(body string) (segments int, encoding string, chars int) {
+func Count(body string) (segments int, encoding string, chars int) {
 	widths := make([]int, 0, len(body))
 	encoding = EncodingGSM7
 	for _, r := range body {

@@ -1,0 +1,15 @@
+package jobs
+
+import "github.com/riverqueue/river"
+
+// Kinds lists every kind of job.
+func Kinds() []string {
+	var kinds []string
+	for _, args := range []river.JobArgs{
+		ReplyArgs{}, UnsubscribeArgs{}, StatusCallbackArgs{}, EmailEventArgs{}, TrackArgs{}, PurchaseArgs{}, SubscriptionArgs{},
+		CancellationArgs{}, SendArgs{}, FanOutArgs{}, CampaignHaltArgs{}, ReconcileArgs{}, PollMessagesArgs{}, VerifySampleArgs{}, PartitionsArgs{},
+	} {
+		kinds = append(kinds, args.Kind())
+	}
+	return kinds
+}

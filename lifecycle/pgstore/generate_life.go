@@ -1,0 +1,261 @@
+package pgstore
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"onward/lifecycle"
+)
+
+// life is a made-up business with its history.
+type life struct {
+	b business // state and position, folded by Apply's own code
+
+	public    uuid.UUID
+	name      string
+	place     place
+	category  string
+	number    int64 // makes phone, mailbox and keys unique
+	createdAt time.Time
+	updatedAt time.Time
+
+	hasSite    bool
+	site       lifecycle.SiteState
+	sitePublic uuid.UUID
+	siteFacts  []lifecycle.Fact
+
+	facts       []madeFact
+	transitions []madeTransition
+	optedOutAt  time.Time
+}
+
+type madeFact struct {
+	lifecycle.Fact
+	recordedAt time.Time
+	namesSite  bool
+}
+
+type madeTransition struct {
+	fact int // index in life.facts
+	lifecycle.Change
+}
+
+type place struct{ city, country, zone string }
+
+func places() []place {
+	return []place{
+		{"Guatemala", "GT", "America/Guatemala"},
+		{"Quetzaltenango", "GT", "America/Guatemala"},
+		{"Antigua", "GT", "America/Guatemala"},
+		{"Austin", "US", "America/Chicago"},
+		{"Phoenix", "US", "America/Phoenix"},
+		{"Tampa", "US", "America/New_York"},
+		{"Puebla", "MX", "America/Mexico_City"},
+		{"San Salvador", "SV", "America/El_Salvador"},
+	}
+}
+
+func categories() []string {
+	return []string{"bakery", "barber", "café", "dentist", "florist", "garage", "gym", "hotel", "pharmacy", "plumber", "restaurant", "tailor"}
+}
+
+func owners() []string {
+	return []string{"Alma", "Beto", "Carmen", "Diego", "Elena", "Felipe", "Gloria", "Hugo", "Inés", "Julio", "Lucía", "Mateo", "Nora", "Óscar", "Pilar", "Rosa"}
+}
+
+const (
+	historyDays = 90
+	// lateShare is the share of facts that come after one that happened later: each makes a refold. Only in short
+	// histories, since a refold takes the whole of it.
+	lateShare   = 0.03
+	lateHistory = 200
+)
+
+// live makes up a business with a number of facts.
+func live(r *rand.Rand, o GenerateOptions, number int64, facts int) *life {
+	l := &life{
+		b: business{state: lifecycle.Initial(), facts: []lifecycle.Fact{}}, number: number,
+		place: pick(r, places()), category: pick(r, categories()), site: lifecycle.InitialSite(),
+	}
+	l.name = fmt.Sprintf("%s's %s %d", pick(r, owners()), l.category, number)
+	span := time.Duration(1+r.Int64N(historyDays*24*60)) * time.Minute
+	l.createdAt = o.Until.Add(-span)
+	l.updatedAt = l.createdAt
+	l.public, l.sitePublic = uuidAt(r, l.createdAt), uuidAt(r, l.createdAt)
+	at := l.createdAt
+	for range facts {
+		// On average as far as brings the last fact to the middle of what is left of the history.
+		at = at.Add(time.Duration(r.Int64N(int64(span)/int64(facts) + 1)).Truncate(time.Microsecond))
+		happened := at
+		if len(l.facts) < lateHistory && r.Float64() < lateShare {
+			happened = at.Add(-time.Duration(r.Int64N(int64(48 * time.Hour)))).Truncate(time.Microsecond)
+		}
+		l.happen(chance(r, l.b.state), happened, at, o.Seed)
+	}
+	return l
+}
+
+func pick[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
+
+// uuidAt makes a UUIDv7 of a time.
+func uuidAt(r *rand.Rand, at time.Time) uuid.UUID {
+	var id uuid.UUID
+	ms := uint64(at.UnixMilli())
+	for i := range 6 {
+		id[i] = byte(ms >> (40 - 8*i))
+	}
+	random := r.Uint64()
+	for i := range 8 {
+		id[8+i] = byte(random >> (8 * i))
+	}
+	id[6], id[7] = 0x70|byte(r.IntN(16)), byte(r.IntN(256))
+	id[8] = id[8]&0x3f | 0x80
+	return id
+}
+
+// happen adds a fact, and what it changes.
+func (l *life) happen(e lifecycle.Event, happened, recorded time.Time, seed uint64) {
+	f := lifecycle.Fact{Event: e, OccurredAt: happened, Key: l.key(seed, len(l.facts))}
+	made := madeFact{Fact: f, recordedAt: recorded}
+	for _, axis := range e.Axes() {
+		made.namesSite = made.namesSite || axis == lifecycle.AxisWebsite || axis == lifecycle.AxisSubscription
+	}
+	changes := l.b.fold(f)
+	if made.namesSite {
+		changes = append(changes, l.foldSite(f)...)
+	}
+	for _, c := range changes {
+		l.transitions = append(l.transitions, madeTransition{fact: len(l.facts), Change: c})
+	}
+	l.facts = append(l.facts, made)
+	l.updatedAt = recorded
+	if e == lifecycle.OptedOut {
+		l.optedOutAt = recorded
+	}
+}
+
+// foldSite does to the business's site what foldSites does.
+func (l *life) foldSite(f lifecycle.Fact) []lifecycle.Change {
+	before := l.site
+	onTop := len(l.siteFacts) == 0 || lifecycle.Compare(f, l.siteFacts[len(l.siteFacts)-1]) > 0
+	l.hasSite = true
+	l.siteFacts = append(l.siteFacts, f)
+	if onTop {
+		l.site, _ = lifecycle.TransitionSite(l.site, f.Event)
+	} else {
+		l.site = lifecycle.FoldSite(l.siteFacts)
+		// Kept so that the newest is the last.
+		last := len(l.siteFacts) - 1
+		l.siteFacts[last], l.siteFacts[last-1] = l.siteFacts[last-1], l.siteFacts[last]
+	}
+	return lifecycle.SiteChanges(before, l.site, lifecycle.Applied)
+}
+
+// key is the dedupe key of the n-th fact.
+func (l *life) key(seed uint64, n int) string {
+	b := append(make([]byte, 0, 40), "seed:"...)
+	b = strconv.AppendUint(b, seed, 10)
+	b = strconv.AppendInt(append(b, ':'), l.number, 10)
+	b = strconv.AppendInt(append(b, ':'), int64(n), 10)
+	return string(b)
+}
+
+func (l *life) phone() string { return fmt.Sprintf("+999%09d", l.number) }
+func (l *life) email() string { return fmt.Sprintf("owner@business-%d.example", l.number) }
+
+// weighted is an event with how likely it is among those that may come next.
+type weighted struct {
+	event  lifecycle.Event
+	weight int
+}
+
+// chance draws what happens next: something plausible for most, and for some something that the rules block.
+func chance(r *rand.Rand, s lifecycle.State) lifecycle.Event {
+	may := append(append(nextContact(s.Contact), nextWebsite(s)...), nextTicket(s)...)
+	total := 0
+	for _, w := range may {
+		total += w.weight
+	}
+	at := r.IntN(total)
+	for _, w := range may {
+		if at -= w.weight; at < 0 {
+			return w.event
+		}
+	}
+	return may[0].event
+}
+
+func nextContact(c lifecycle.ContactState) []weighted {
+	switch c.Status() {
+	case lifecycle.Pending:
+		return []weighted{{lifecycle.SMSSentEvent, 30}, {lifecycle.EmailSent, 20}}
+	case lifecycle.Emailed:
+		return []weighted{
+			{lifecycle.EmailDelivered, 30},
+			{lifecycle.EmailBounced, 3},
+			{lifecycle.EmailOpened, 15},
+			{lifecycle.LinkClicked, 3},
+			{lifecycle.SMSSentEvent, 5},
+			{lifecycle.OptedOut, 1},
+		}
+	case lifecycle.SMSSent:
+		return []weighted{
+			{lifecycle.SMSDelivered, 30},
+			{lifecycle.SMSFailed, 3},
+			{lifecycle.LinkClicked, 8},
+			{lifecycle.ReplyReceived, 5},
+			{lifecycle.EmailSent, 5},
+			{lifecycle.OptedOut, 2},
+		}
+	case lifecycle.Opened:
+		return []weighted{{lifecycle.EmailOpened, 5}, {lifecycle.LinkClicked, 10}, {lifecycle.ReplyReceived, 5}, {lifecycle.EmailSent, 5}, {lifecycle.OptedOut, 1}}
+	case lifecycle.Clicked:
+		return []weighted{{lifecycle.LinkClicked, 5}, {lifecycle.ReplyReceived, 8}, {lifecycle.PurchaseCompleted, 5}, {lifecycle.SMSSentEvent, 8}, {lifecycle.OptedOut, 1}}
+	case lifecycle.Replied:
+		return []weighted{{lifecycle.ReplyReceived, 10}, {lifecycle.PurchaseCompleted, 8}, {lifecycle.SMSSentEvent, 5}, {lifecycle.OptedOut, 2}}
+	case lifecycle.Bounced:
+		return []weighted{{lifecycle.EmailSent, 10}, {lifecycle.SMSSentEvent, 10}, {lifecycle.EmailDelivered, 3}}
+	case lifecycle.Unsubscribed:
+		return []weighted{{lifecycle.ReplyReceived, 3}, {lifecycle.OptedIn, 3}, {lifecycle.OperatorReopened, 2}, {lifecycle.SMSDelivered, 2}}
+	}
+	return []weighted{{lifecycle.ReplyReceived, 3}, {lifecycle.EmailOpened, 3}, {lifecycle.OptedOut, 1}} // purchased
+}
+
+func nextWebsite(s lifecycle.State) []weighted {
+	var may []weighted
+	switch s.Website {
+	case lifecycle.None:
+		may = []weighted{{lifecycle.GenerationStarted, 6}}
+	case lifecycle.Generating:
+		may = []weighted{{lifecycle.GenerationCompleted, 20}, {lifecycle.GenerationFailed, 2}}
+	case lifecycle.Generated:
+		may = []weighted{{lifecycle.SiteDeployed, 20}}
+	case lifecycle.Deployed:
+		may = []weighted{{lifecycle.GenerationStarted, 1}}
+	}
+	switch {
+	case s.Subscription == lifecycle.Active:
+		may = append(may, weighted{lifecycle.SubscriptionPastDue, 5}, weighted{lifecycle.SubscriptionPaused, 1}, weighted{lifecycle.SubscriptionCancelled, 2})
+	case s.Subscription == lifecycle.PastDue, s.Subscription == lifecycle.Paused:
+		may = append(may, weighted{lifecycle.SubscriptionReactivated, 15}, weighted{lifecycle.SubscriptionCancelled, 5})
+	case s.Subscription == lifecycle.Cancelled:
+		may = append(may, weighted{lifecycle.SubscriptionReactivated, 1})
+	case s.Contact.Purchased:
+		may = append(may, weighted{lifecycle.SubscriptionActivated, 40})
+	}
+	return may
+}
+
+func nextTicket(s lifecycle.State) []weighted {
+	switch {
+	case s.Ticket == lifecycle.Open:
+		return []weighted{{lifecycle.TicketClosed, 10}}
+	case s.Contact.Purchased || s.Contact.Reached == lifecycle.Replied:
+		return []weighted{{lifecycle.TicketOpened, 3}}
+	}
+	return nil
+}

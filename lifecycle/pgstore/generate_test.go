@@ -1,0 +1,154 @@
+package pgstore_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"onward/lifecycle"
+	"onward/lifecycle/pgstore"
+)
+
+// What is made up stands up to verification, and every event and verdict is in it.
+func TestGenerate_makesWhatVerifyFindsSound(t *testing.T) {
+	t.Parallel()
+	pool := newDB(t)
+	ctx := t.Context()
+	var steps int
+	o := pgstore.GenerateOptions{Businesses: 2500, Facts: 25_001, Seed: 3, Progress: func(done, total int64) {
+		steps++
+		require.Equal(t, int64(2500), total)
+	}}
+	made, err := pgstore.Generate(ctx, pool, o)
+	require.NoError(t, err)
+	require.Equal(t, int64(2500), made.Businesses)
+	require.Equal(t, int64(25_001), made.Facts)
+	require.Greater(t, steps, 1)
+	for table, want := range map[string]int64{
+		"businesses": made.Businesses, "sites": made.Sites, "facts": made.Facts, "transitions": made.Transitions, "suppressions": made.Suppressions,
+	} {
+		require.Positive(t, want, table)
+		require.Equal(t, want, rowCount(ctx, t, pool, `SELECT count(*) FROM `+table), table)
+	}
+	v, found := verify(ctx, t, pool, pgstore.VerifyOptions{})
+	require.Empty(t, found)
+	require.Equal(t, int64(2500), v.Businesses)
+	broken, err := pgstore.CheckInvariants(ctx, pool, pgstore.InvariantOptions{})
+	require.NoError(t, err)
+	for _, b := range broken {
+		require.Zero(t, b.Count, b)
+	}
+	require.Equal(t, int64(len(lifecycle.Events())), rowCount(ctx, t, pool, `SELECT count(DISTINCT event) FROM facts`))
+	require.Equal(t, int64(len(lifecycle.Verdicts())), rowCount(ctx, t, pool, `SELECT count(DISTINCT verdict) FROM transitions`))
+	require.Zero(t, rowCount(ctx, t, pool, `SELECT count(*) FROM businesses WHERE phone NOT LIKE '+999%' OR email NOT LIKE '%.example'`))
+
+	// The sequences went along: what comes after works as ever.
+	_, _, _ = customer(ctx, t, pool)
+	_, err = pgstore.Generate(ctx, pool, o)
+	require.ErrorIs(t, err, pgstore.ErrNotEmpty)
+	o.Append, o.Progress = true, nil
+	o.Businesses, o.Facts = 10, 0
+	_, err = pgstore.Generate(ctx, pool, o)
+	require.NoError(t, err)
+	_, found = verify(ctx, t, pool, pgstore.VerifyOptions{})
+	require.Empty(t, found)
+	require.Equal(t, int64(2511), rowCount(ctx, t, pool, `SELECT count(*) FROM businesses`))
+}
+
+func TestGenerate_sameSeedSameData(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	until := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
+	digest := func(seed uint64) (sums []string) {
+		pool := newDB(t)
+		_, err := pgstore.Generate(ctx, pool, pgstore.GenerateOptions{Businesses: 1500, Facts: 6000, Seed: seed, Until: until})
+		require.NoError(t, err)
+		for _, table := range []string{"businesses", "sites", "facts", "transitions", "suppressions"} {
+			var sum string
+			require.NoError(t, pool.QueryRow(ctx, `SELECT md5(string_agg(r::text, '' ORDER BY r.id)) FROM `+table+` r`).Scan(&sum))
+			sums = append(sums, sum)
+		}
+		return sums
+	}
+	require.Equal(t, digest(5), digest(5))
+	require.NotEqual(t, digest(5), digest(6))
+}
+
+// The made-up transitions are those that Apply makes of the same facts in the same order.
+func TestGenerate_transitionsAreApplys(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	from, to := newDB(t), newDB(t)
+	_, err := pgstore.Generate(ctx, from, pgstore.GenerateOptions{Businesses: 60, Facts: 1200, Seed: 9})
+	require.NoError(t, err)
+	rows, err := from.Query(ctx, `SELECT business_id, COALESCE(site_id, 0) > 0, event, occurred_at, dedupe_key FROM facts ORDER BY id`)
+	require.NoError(t, err)
+	type made struct {
+		business int64
+		onSite   bool
+		fact     lifecycle.Fact
+	}
+	facts, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (m made, err error) {
+		err = row.Scan(&m.business, &m.onSite, &m.fact.Event, &m.fact.OccurredAt, &m.fact.Key)
+		return m, err
+	})
+	require.NoError(t, err)
+	type pair struct{ business, site int64 }
+	ids := map[int64]pair{}
+	for _, m := range facts {
+		p, ok := ids[m.business]
+		if !ok {
+			p.business, p.site = newBusiness(ctx, t, to)
+			ids[m.business] = p
+		}
+		f := pgstore.Fact{BusinessID: p.business, Event: m.fact.Event, OccurredAt: m.fact.OccurredAt, Key: m.fact.Key, Source: pgstore.SourceImport}
+		if m.onSite {
+			f.SiteID = p.site
+		}
+		inTx(t, to, func(tx pgx.Tx) {
+			_, err := pgstore.Apply(ctx, tx, []pgstore.Fact{f})
+			require.NoError(t, err)
+		})
+	}
+	require.Equal(t, trail(ctx, t, from), trail(ctx, t, to))
+}
+
+// trail lists all transitions by the keys of their facts.
+func trail(ctx context.Context, t *testing.T, pool *pgxpool.Pool) []string {
+	rows, err := pool.Query(ctx, `
+		SELECT concat_ws(' ', f.dedupe_key, t.axis, t.from_status, t.to_status, t.verdict)
+		FROM transitions t JOIN facts f ON f.id = t.fact_id
+		ORDER BY t.id`)
+	require.NoError(t, err)
+	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	return list
+}
+
+func TestGenerate_refusesNonsense(t *testing.T) {
+	t.Parallel()
+	for _, o := range []pgstore.GenerateOptions{{}, {Businesses: -1}, {Businesses: 1, Facts: -1}, {Businesses: 1, Facts: 1_000_000}} {
+		_, err := pgstore.Generate(t.Context(), nil, o)
+		require.Error(t, err)
+	}
+}
+
+func TestGenerate_stopsWhenToldTo(t *testing.T) {
+	t.Parallel()
+	pool := newDB(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, err := pgstore.Generate(ctx, pool, pgstore.GenerateOptions{Businesses: 20_000, Facts: 20_000, Progress: func(int64, int64) { cancel() }})
+	require.ErrorIs(t, err, context.Canceled)
+	_, found := verify(t.Context(), t, pool, pgstore.VerifyOptions{})
+	require.Empty(t, found, "what is there is whole")
+}
+
+func rowCount(ctx context.Context, t require.TestingT, pool *pgxpool.Pool, sql string, args ...any) (n int64) {
+	require.NoError(t, pool.QueryRow(ctx, sql, args...).Scan(&n))
+	return n
+}
