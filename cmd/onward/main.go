@@ -40,7 +40,14 @@ func commands() []command {
 		{"worker", "[flags]", "works jobs; private HTTP for health and metrics", runWorker},
 		{"migrate", "up|status|down", "brings the database's schema up to date", runMigrate},
 		{"token", "create|list|revoke", "API tokens", runToken},
+		{"verify", "[flags]", "recomputes every status from its facts and checks the invariants; --repair with a reason", runVerify},
+		{"seed", "[flags]", "fills a database with made-up businesses and facts, for benchmarks and demos", runSeed},
+		{"jobs", "list|show|retry|cancel", "looks at jobs and why they fail; puts back, ends", runJobs},
 		{"simulate", "[flags]", "the providers' simulator: Twilio, Recurrente, an SMTP sink", runSimulate},
+		{"webhooks", "list|show|replay", "the raw requests of providers, what came of each, and their replay", runWebhooks},
+		{"subscriptions", "import", "compares an export of Recurrente's subscriptions with ours", runSubscriptions},
+		{"erase", "[flags] BUSINESS_ID", "erases a contact's personal data; suppressions still block", runErase},
+		{"bench", "[flags]", "the benchmarks that the README quotes, on a database of its own", runBench},
 		{"version", "", "prints the version", runVersion},
 	}
 }
@@ -108,7 +115,7 @@ func (t *terminal) exit(c command, err error) int {
 func (t *terminal) usage(w io.Writer) {
 	fmt.Fprintf(w, "Onward carries a lead from first message to paying subscriber.\n\nUsage: onward COMMAND [flags]\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
+		fmt.Fprintf(w, "  %-13s %s\n", c.name, c.summary)
 	}
 	fmt.Fprint(w, "\n`onward COMMAND -h` explains one, with examples. Settings come from the environment; `onward web -h` lists them.\n")
 }

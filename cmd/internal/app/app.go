@@ -21,6 +21,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"onward/jobs"
+	"onward/jobs/jobwatch"
 	"onward/jobs/provider"
 	"onward/jobs/provider/smtp"
 	"onward/jobs/provider/twilio"
@@ -75,6 +76,7 @@ type App struct {
 	public  *listener
 	private *listener
 	process *worker.Process
+	watch   *jobwatch.Watch // of the jobs; nil where none are worked
 
 	twilio *twilio.Client
 	stop   context.CancelFunc // ends the background loops
@@ -102,7 +104,7 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if opts.Logger == nil {
 		opts.Logger = NewLogger(opts.Config, opts.Stderr)
 	}
-	a := &App{opts: opts, cfg: opts.Config, logger: opts.Logger, metrics: metrics.New(opts.Version)}
+	a := &App{opts: opts, cfg: opts.Config, logger: opts.Logger, metrics: newMetrics(opts)}
 	defer func() {
 		if err != nil {
 			a.closePools()
@@ -157,8 +159,11 @@ func (a *App) openPools(ctx context.Context) (err error) {
 		// River listens, and that needs a session of its own: past the pooler.
 		c.DatabaseURL, c.ListenDatabaseURL = c.ListenDatabaseURL, ""
 	}
-	a.queue, err = Connect(ctx, c, queuePoolSize)
-	return err
+	if a.queue, err = Connect(ctx, c, queuePoolSize); err != nil {
+		return err
+	}
+	a.watchPools()
+	return nil
 }
 
 // Connect opens a pool and waits for the database, briefly.
@@ -233,7 +238,7 @@ func (a *App) buildRiver() error {
 		cfg.ID = clientID()
 		cfg.Logger = riverLogger(a.logger)
 		cfg.Workers = river.NewWorkers()
-		cfg.ErrorHandler = &errorHandler{logger: a.logger}
+		cfg.ErrorHandler = &errorHandler{logger: a.logger, metrics: a.metrics}
 		cfg.Queues = map[string]river.QueueConfig{}
 		queues := a.opts.Queues
 		if queues == nil {
@@ -242,11 +247,24 @@ func (a *App) buildRiver() error {
 		for _, q := range queues {
 			cfg.Queues[q] = river.QueueConfig{MaxWorkers: a.opts.Concurrency}
 		}
-		cfg.PeriodicJobs = []*river.PeriodicJob{river.NewPeriodicJob(
-			river.PeriodicInterval(6*time.Hour),
-			func() (river.JobArgs, *river.InsertOpts) { return jobs.PartitionsArgs{}, nil },
-			&river.PeriodicJobOpts{RunOnStart: true},
-		)}
+		cfg.Plugins = append(cfg.Plugins, a.watchJobs(queues))
+		cfg.PeriodicJobs = []*river.PeriodicJob{
+			river.NewPeriodicJob(
+				river.PeriodicInterval(6*time.Hour),
+				func() (river.JobArgs, *river.InsertOpts) { return jobs.PartitionsArgs{}, nil },
+				&river.PeriodicJobOpts{RunOnStart: true},
+			),
+			river.NewPeriodicJob(
+				river.PeriodicInterval(10*time.Minute),
+				func() (river.JobArgs, *river.InsertOpts) { return jobs.VerifySampleArgs{}, nil },
+				&river.PeriodicJobOpts{RunOnStart: true},
+			),
+			river.NewPeriodicJob(
+				river.PeriodicInterval(time.Minute),
+				func() (river.JobArgs, *river.InsertOpts) { return jobs.PollMessagesArgs{}, nil },
+				&river.PeriodicJobOpts{RunOnStart: true},
+			),
+		}
 		o, err := a.workerOptions()
 		if err != nil {
 			return err
@@ -279,12 +297,8 @@ func (a *App) workerOptions() (worker.Options, error) {
 		Pool: a.pool, Logger: a.logger, Clock: a.opts.Clock, PublicURL: a.cfg.PublicURL, Tokens: a.tokens,
 		QuietHours: window, UnknownSends: a.cfg.UnknownSends, RecurrenteLive: a.cfg.RecurrenteLive,
 		RetentionDays: a.cfg.RetentionDays, EmailFrom: a.cfg.EmailFrom, EmailPostalAddress: a.cfg.EmailPostalAddress,
-		Wake: a.waker.Wake,
-		Observer: worker.Observer{
-			Moved:   a.moved,
-			Receipt: a.metrics.Receipt,
-			Sent:    a.metrics.Sent,
-		},
+		Wake:     a.waker.Wake,
+		Observer: a.observer(),
 	}
 	if a.cfg.TwilioAccountSID != "" {
 		a.twilio, err = twilio.New(twilio.Options{
@@ -315,13 +329,6 @@ func (a *App) smsFrom() string {
 	return a.cfg.TwilioMessagingServiceSID
 }
 
-func (a *App) moved(m worker.Moved) {
-	a.metrics.Moved(m)
-	if a.opts.Moved != nil {
-		a.opts.Moved(m)
-	}
-}
-
 func newMailer(cfg Config) (provider.Sender, error) {
 	opts, err := smtp.ParseURL(string(cfg.SMTPURL))
 	if err != nil {
@@ -350,6 +357,7 @@ func (a *App) Start(ctx context.Context) error {
 	loopCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = cancel
 	a.loops.start(func() { a.waker.run(loopCtx) })
+	a.loops.start(func() { a.metrics.ReadCluster(loopCtx, a.pool, a.logger) })
 	if a.inbox != nil {
 		a.inbox.Start()
 	}

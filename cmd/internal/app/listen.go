@@ -13,7 +13,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"onward/jobs"
-	"onward/jobs/worker"
+	"onward/jobs/recipienttime"
 	"onward/lifecycle/pgstore"
 	"onward/migrations"
 	"onward/web"
@@ -114,7 +114,7 @@ func (a *App) buildPublic() error {
 		return fmt.Errorf("configure tracking: %w", err)
 	}
 	r := chi.NewRouter()
-	web.Common(r, a.logger, a.metrics.HTTP)
+	web.Common(r, web.Options{Logger: a.logger, Observe: a.metrics.HTTP})
 	r.Get("/healthz", web.Healthz)
 	hooks.Routes(r)
 	pages.Routes(r)
@@ -133,14 +133,19 @@ func contains(list []string, s string) bool {
 
 func (a *App) buildPrivate() error {
 	r := chi.NewRouter()
-	web.Common(r, a.logger, a.metrics.HTTP)
+	web.Common(r, web.Options{Logger: a.logger, Observe: a.metrics.HTTP})
 	r.Get("/healthz", web.Healthz)
 	r.Get("/readyz", web.Readyz(a.ready))
 	r.Handle("/metrics", a.metrics.Handler())
 	if a.opts.Role.serves() {
+		window, err := recipienttime.ParseWindow(a.cfg.QuietHours)
+		if err != nil {
+			return &ConfigError{Problems: []string{"ONWARD_QUIET_HOURS: " + err.Error()}}
+		}
 		api, err := crmapi.New(crmapi.Options{
 			Pool: a.pool, River: a.river, Logger: a.logger, Clock: a.opts.Clock, Wake: a.waker.Wake, Settle: a.settle,
 			Observe: a.observeAPI, SMSFrom: a.smsFrom(), EmailFrom: a.cfg.EmailFrom, Version: a.opts.Version,
+			EmailPostalAddress: a.cfg.EmailPostalAddress, QuietHours: window, PublicURL: a.cfg.PublicURL, Links: a.tokens,
 		})
 		if err != nil {
 			return fmt.Errorf("configure the API: %w", err)
@@ -154,17 +159,6 @@ func (a *App) buildPrivate() error {
 	r.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	a.private = &listener{name: "private", addr: a.cfg.privateAddr(a.opts.Role), server: server(r, a.logger)}
 	return nil
-}
-
-// observeAPI counts the transitions that an API call made, as a worker's are counted.
-func (a *App) observeAPI(applied []pgstore.Applied) {
-	for _, f := range applied {
-		for _, c := range f.Changes {
-			a.moved(worker.Moved{
-				BusinessID: f.Fact.BusinessID, Axis: c.Axis, From: c.From, To: c.To, Event: f.Fact.Event, Verdict: c.Verdict, CommittedAt: a.opts.Clock(),
-			})
-		}
-	}
 }
 
 // settle waits until no provider call to these addresses can start any more.

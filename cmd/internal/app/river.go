@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,21 +12,34 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
+
+	"onward/jobs/jobwatch"
+	"onward/web/metrics"
 )
 
 func riverDriver(pool *pgxpool.Pool) *riverpgxv5.Driver { return riverpgxv5.New(pool) }
 
-// errorHandler logs what a job ended with; River keeps the text on the job as well.
-type errorHandler struct{ logger *slog.Logger }
+// errorHandler tells what no attempt can tell of itself (jobwatch tells of the others); River keeps the text of every
+// error on its job.
+type errorHandler struct {
+	logger  *slog.Logger
+	metrics *metrics.Metrics
+}
 
-// HandleError logs an error; the job is retried as its attempts allow.
+// HandleError logs a job that nobody here can work: it is retried as its attempts allow, by a newer version of onward
+// or when whoever enqueued it is put right.
 func (h *errorHandler) HandleError(ctx context.Context, job *rivertype.JobRow, err error) *river.ErrorHandlerResult {
-	level := slog.LevelWarn
-	if job.Attempt >= job.MaxAttempts {
-		level = slog.LevelError
+	var unknown *rivertype.UnknownJobKindError
+	if !errors.As(err, &unknown) {
+		return nil
 	}
-	h.logger.LogAttrs(ctx, level, "job failed", slog.Int64("job_id", job.ID), slog.String("kind", job.Kind),
-		slog.Int("attempt", job.Attempt), slog.Int("max_attempts", job.MaxAttempts), slog.String("error", err.Error()))
+	level, outcome := slog.LevelWarn, jobwatch.Failed
+	if job.Attempt >= job.MaxAttempts {
+		level, outcome = slog.LevelError, jobwatch.Discarded
+	}
+	h.logger.LogAttrs(ctx, level, "job", slog.Int64("job_id", job.ID), slog.String("kind", job.Kind), slog.String("queue", job.Queue),
+		slog.Int("attempt", job.Attempt), slog.String("outcome", string(outcome)), slog.String("error", "this version knows no such job"))
+	h.metrics.Job(metrics.JobDone{Kind: job.Kind, Queue: job.Queue, Outcome: string(outcome)})
 	return nil
 }
 

@@ -1,0 +1,133 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"onward/jobs"
+)
+
+// The worker's own settings, as in cmd/internal/app: a job that does nothing gets the same.
+const (
+	defaultConcurrency = 50
+	workerCooldown     = 5 * time.Millisecond
+	workerPoll         = time.Second
+	workerPool         = 8
+)
+
+// noopArgs is a job that does nothing.
+type noopArgs struct {
+	Num int `json:"num"`
+}
+
+// Kind is the job's name in river_job.
+func (noopArgs) Kind() string { return "bench_noop" }
+
+// noopSettings are those of a process that works jobs which do nothing.
+type noopSettings struct {
+	DatabaseURL string        `json:"database_url"`
+	MaxWorkers  int           `json:"max_workers"`
+	Cooldown    time.Duration `json:"cooldown"`
+	Poll        time.Duration `json:"poll"`
+}
+
+// noop measures River itself, by the method of its own benchmark: jobs that wait, a client whose worker does nothing, the
+// time until the last one is completed. Once with the worker's settings, beside what the worker made of them, and once
+// with those of River's benchmark.
+func (b *bench) noop(ctx context.Context, p *Part) error {
+	own := noopSettings{DatabaseURL: b.dsn, MaxWorkers: b.opts.Concurrency, Cooldown: workerCooldown, Poll: workerPoll}
+	theirs := noopSettings{DatabaseURL: b.dsn, MaxWorkers: 2_000, Cooldown: 2 * time.Millisecond, Poll: 20 * time.Millisecond}
+	for round := range b.opts.Rounds {
+		floor := p.line("River no-op, the worker's settings")
+		best := p.line("River no-op, River's benchmark's settings")
+		for _, run := range []struct {
+			settings noopSettings
+			line     *Line
+		}{{own, floor}, {theirs, best}} {
+			b.step(PartNoop, round, run.line.Name)
+			if err := b.noopOnce(ctx, run.settings, run.line); err != nil {
+				return err
+			}
+		}
+		if round < len(b.applied) {
+			applied := p.line("worker, one campaign (apply, above)")
+			applied.add(perSecond, b.applied[round])
+			applied.compare(floor)
+		}
+	}
+	return nil
+}
+
+func (b *bench) noopOnce(ctx context.Context, s noopSettings, l *Line) (err error) {
+	// One business, since a dataset begins with it.
+	if _, err := b.populate(ctx, dataset{rows: b.size.noopJobs, jobs: noopArgs{}.Kind()}); err != nil {
+		return err
+	}
+	used := startUsage(b.server)
+	var ready bool
+	c, err := b.start(ctx, roleNoop, s, &ready)
+	if err != nil {
+		return err
+	}
+	defer func() { stopAll(&err, c) }()
+	took, err := b.drained(ctx, jobs.QueueCallbacks)
+	if err != nil {
+		return err
+	}
+	cpu, known := cpuMeter{pid: c.pid()}.read()
+	l.add(perSecond, float64(b.size.noopJobs)/took.Seconds())
+	l.add(postgresCPU, used.since(b.size.noopJobs)[0])
+	l.add(processCPU, perUnit(cpu, known, b.size.noopJobs))
+	l.add(peakRSS, peak(c.pid()))
+	return nil
+}
+
+// noop is the process.
+func (c *childProcess) noop(ctx context.Context) error {
+	var s noopSettings
+	if err := c.settings(&s); err != nil {
+		return err
+	}
+	config, err := pgxpool.ParseConfig(s.DatabaseURL)
+	if err != nil {
+		return errors.New("the database's URL can't be read")
+	}
+	config.MaxConns = workerPool
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return fmt.Errorf("open a pool: %w", err)
+	}
+	defer pool.Close()
+	workers := river.NewWorkers()
+	river.AddWorker(workers, river.WorkFunc(func(context.Context, *river.Job[noopArgs]) error { return nil }))
+	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
+		Logger:        slog.New(slog.DiscardHandler),
+		FetchCooldown: s.Cooldown, FetchPollInterval: s.Poll,
+		Queues:  map[string]river.QueueConfig{jobs.QueueCallbacks: {MaxWorkers: s.MaxWorkers}},
+		Workers: workers,
+	})
+	if err != nil {
+		return fmt.Errorf("configure River: %w", err)
+	}
+	if err := client.Start(ctx); err != nil {
+		return fmt.Errorf("start River: %w", err)
+	}
+	if err := c.out.Encode(true); err != nil {
+		return err
+	}
+	for err == nil {
+		_, err = c.next(ctx)
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return errors.Join(err, client.Stop(context.WithoutCancel(ctx)))
+}
