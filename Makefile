@@ -31,6 +31,14 @@ run: build ## start everything on an embedded PostgreSQL and play the demo
 	@.ci/deps postgres
 	@exec bin/onward up --demo
 
+# Private addresses of the processes to watch; empty: those of 127.0.0.1:8081 and :8082 that answer.
+ONWARD ?=
+
+.PHONY: observe
+observe: ## start Prometheus and Alertmanager against a running Onward
+	@.ci/deps prometheus
+	@exec deploy/observe $(ONWARD)
+
 .PHONY: build
 build: ## build bin/onward, statically linked
 	@.ci/deps go
@@ -38,8 +46,10 @@ build: ## build bin/onward, statically linked
 
 .PHONY: test
 test: ## run every test, and again with the race detector where it matters
-	@.ci/deps go postgres cc
+	@.ci/deps go postgres cc prometheus
 	go test $(TESTFLAGS) ./...
+	@# What it looks at lies outside of its module, where the cache does not see that it changed.
+	go -C dashboards/tests test $(TESTFLAGS) -count=1 ./...
 	CGO_ENABLED=1 go test $(TESTFLAGS) -race $(addprefix ./,$(RACE_PKGS))
 
 CHECKS := check-vet check-lint check-imports check-generated check-modules
@@ -51,6 +61,7 @@ check: ## check format, lint and import rules, generated code, modules
 
 check-vet:
 	go vet ./...
+	go -C dashboards/tests vet ./...
 	GOOS=darwin go vet ./cmd/internal/devdb/...
 
 check-lint:
@@ -66,6 +77,7 @@ check-generated:
 check-modules:
 	go mod tidy -diff
 	go mod verify
+	go -C dashboards/tests mod tidy -diff
 
 .PHONY: fmt
 fmt: ## format the code

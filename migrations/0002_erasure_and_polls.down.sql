@@ -20,4 +20,5 @@ BEGIN
 END
 $$;
 DROP FUNCTION IF EXISTS onward_suppressed(text, text), onward_address_hash(text, text);
+DROP INDEX IF EXISTS suppressions_erased;
 DROP TABLE IF EXISTS erasure_key;

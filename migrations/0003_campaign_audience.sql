@@ -32,6 +32,9 @@ CREATE INDEX businesses_test ON businesses (id) WHERE test;
 ALTER TABLE dispatches ADD COLUMN job_id bigint;
 COMMENT ON COLUMN dispatches.job_id IS 'The river_job that made the call: another job that finds the message dispatching knows that it was not cut off';
 
+COMMENT ON COLUMN senders.slowdown IS 'Factor on the time between calls: doubled by a 429, easing back to 1 with each call once those that were under way are answered';
+COMMENT ON COLUMN senders.updated_at IS 'When it was last slowed down';
+
 -- A paused or cancelled campaign dispatches nothing from the commit on that made it so. Whoever halts it takes its lock
 -- alone; a dispatch takes the lock shared and then looks.
 CREATE FUNCTION onward_campaign_key(campaign bigint) RETURNS bigint

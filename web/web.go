@@ -13,6 +13,9 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Request is one answered request, for metrics. Route is the pattern, not the path.
@@ -20,14 +23,29 @@ type Request struct {
 	Route, Method string
 	Code          int
 	Took          time.Duration
+	TraceID       string // "" where there is no trace
 }
 
-// requestIDHeader joins a request with its log lines.
-const requestIDHeader = "X-Request-Id"
+// Options are what every listener needs. Logger is required.
+type Options struct {
+	Logger  *slog.Logger
+	Observe func(Request) // told of each answered request; may be nil
 
-// Common puts the middleware of every listener on a router: a request id, one canonical log line and one
-// observation a request, and 500 for a panic. What is logged never includes a query, a body or an address.
-func Common(r chi.Router, logger *slog.Logger, observe func(Request)) {
+	// Tracer makes a span of each request; nil: none. Parent returns the context of the span that a request is to be a
+	// child of, from what it carries; nil: requests begin traces of their own.
+	Tracer trace.Tracer
+	Parent func(*http.Request) context.Context
+}
+
+// Headers that join a request with its log lines. A handler names the receipt that it made in the second.
+const (
+	requestIDHeader = "X-Request-Id"
+	receiptIDHeader = "X-Receipt-Id"
+)
+
+// Common puts the middleware of every listener on a router: a request id, one canonical log line, one observation and
+// one span a request, and 500 for a panic. What is logged never includes a query, a body or an address.
+func Common(r chi.Router, o Options) {
 	r.Use(func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			start := time.Now()
@@ -37,25 +55,45 @@ func Common(r chi.Router, logger *slog.Logger, observe func(Request)) {
 			}
 			w.Header().Set(requestIDHeader, id)
 			ww := middleware.NewWrapResponseWriter(w, req.ProtoMajor)
+			req, span := o.trace(req, id)
 			defer func() {
 				if p := recover(); p != nil {
 					if p == http.ErrAbortHandler { //nolint:errorlint,err113 // compared as net/http does
 						panic(p)
 					}
-					logger.LogAttrs(req.Context(), slog.LevelError, "panic", slog.String("request_id", id),
+					o.Logger.LogAttrs(req.Context(), slog.LevelError, "panic", slog.String("request_id", id),
 						slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 					if ww.Status() == 0 {
 						ww.WriteHeader(http.StatusInternalServerError)
 					}
 				}
-				done(req, logger, observe, id, ww.Status(), time.Since(start))
+				o.done(req, span, id, ww, time.Since(start))
 			}()
 			next.ServeHTTP(ww, req)
 		})
 	})
 }
 
-func done(req *http.Request, logger *slog.Logger, observe func(Request), id string, code int, took time.Duration) {
+// quiet are the paths that machines ask for all the time: they are logged at debug and not traced.
+func quiet(path string) bool { return path == "/healthz" || path == "/readyz" || path == "/metrics" }
+
+// trace begins a request's span; nil where there is none.
+func (o *Options) trace(req *http.Request, id string) (*http.Request, trace.Span) {
+	if o.Tracer == nil || quiet(req.URL.Path) {
+		return req, nil
+	}
+	ctx := req.Context()
+	if o.Parent != nil {
+		ctx = o.Parent(req)
+	}
+	ctx, span := o.Tracer.Start(ctx, req.Method, trace.WithSpanKind(trace.SpanKindServer),
+		trace.WithAttributes(attribute.String("http.request.method", req.Method), attribute.String("request.id", id)))
+	return req.WithContext(ctx), span
+}
+
+// done tells of an answered request.
+func (o *Options) done(req *http.Request, span trace.Span, id string, w middleware.WrapResponseWriter, took time.Duration) {
+	code := w.Status()
 	if code == 0 {
 		code = http.StatusOK
 	}
@@ -64,13 +102,32 @@ func done(req *http.Request, logger *slog.Logger, observe func(Request), id stri
 		route = "(none)" // whatever strangers ask for must not become a label
 	}
 	level := slog.LevelInfo
-	if route == "/healthz" || route == "/readyz" || route == "/metrics" {
+	if quiet(route) {
 		level = slog.LevelDebug
 	}
-	logger.LogAttrs(req.Context(), level, "request", slog.String("request_id", id), slog.String("method", req.Method),
-		slog.String("route", route), slog.Int("code", code), slog.Duration("took", took))
-	if observe != nil {
-		observe(Request{Route: route, Method: req.Method, Code: code, Took: took})
+	attrs := []slog.Attr{
+		slog.String("request_id", id), slog.String("method", req.Method),
+		slog.String("route", route), slog.Int("code", code), slog.Duration("took", took),
+	}
+	receipt := w.Header().Get(receiptIDHeader)
+	if receipt != "" {
+		attrs = append(attrs, slog.String("receipt_id", receipt))
+	}
+	o.Logger.LogAttrs(req.Context(), level, "request", attrs...)
+	traceID := ""
+	if span != nil {
+		if sc := span.SpanContext(); sc.IsSampled() {
+			traceID = sc.TraceID().String()
+		}
+		span.SetName(req.Method + " " + route)
+		span.SetAttributes(attribute.String("http.route", route), attribute.Int("http.response.status_code", code), attribute.String("receipt.id", receipt))
+		if code >= http.StatusInternalServerError {
+			span.SetStatus(codes.Error, http.StatusText(code))
+		}
+		span.End()
+	}
+	if o.Observe != nil {
+		o.Observe(Request{Route: route, Method: req.Method, Code: code, Took: took, TraceID: traceID})
 	}
 }
 

@@ -90,7 +90,7 @@ func (t *terminal) printActed(verb jobadmin.Verb, r jobadmin.Result, dry, asJSON
 	if dry {
 		done = "would be " + done
 	}
-	fmt.Fprintf(t.stdout, "%s jobs match: %s %s, %s left\n", grouped(int64(r.Matched)), grouped(int64(r.Done)), done, grouped(int64(r.Refused)))
+	fmt.Fprintf(t.stdout, "%s matched: %s %s, %s left\n", plural(int64(r.Matched), "job"), grouped(int64(r.Done)), done, grouped(int64(r.Refused)))
 	for _, f := range r.Refusal {
 		fmt.Fprintf(t.stdout, "  job %d left: %s\n", f.JobID, f.Detail)
 	}

@@ -48,12 +48,15 @@ func commands() []command {
 		{"subscriptions", "import", "compares an export of Recurrente's subscriptions with ours", runSubscriptions},
 		{"erase", "[flags] BUSINESS_ID", "erases a contact's personal data; suppressions still block", runErase},
 		{"bench", "[flags]", "the benchmarks that the README quotes, on a database of its own", runBench},
+		{"import", "businesses [flags] FILE.csv|-", "creates and updates businesses from CSV, with a report of refused rows", runImport},
+		{"suppressions", "list|add|lift|import|export", "addresses that must not be written to", runSuppressions},
 		{"version", "", "prints the version", runVersion},
 	}
 }
 
 // terminal is the process's outside.
 type terminal struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
@@ -66,7 +69,7 @@ func usagef(format string, args ...any) error { return errUsage{fmt.Sprintf(form
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	code := run(ctx, &terminal{stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:])
+	code := run(ctx, &terminal{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:])
 	stop()
 	os.Exit(code)
 }

@@ -107,8 +107,8 @@ type subscriptionImport struct {
 	file   string
 	out    *listing
 
-	action                                      int64 // the operators' log, once something is recorded
-	same, drift, fixed, stale, unknown, refused int
+	action                               int64 // the operators' log, once something is recorded
+	same, drift, stale, unknown, refused int
 }
 
 // subscriptionLine is a line of the output.

@@ -300,8 +300,8 @@ func (r *replay) wait(ctx context.Context, say io.Writer, patience time.Duration
 }
 
 // look takes the receipts whose job came to an end, or waits for something else, off the list.
-func (r *replay) look(ctx context.Context) ([]pgstore.Replay, error) {
-	var done []pgstore.Replay
+func (r *replay) look(ctx context.Context) ([]pgstore.ReplayJob, error) {
+	var done []pgstore.ReplayJob
 	var receipts []uuid.UUID
 	var open []int64
 	for from := 0; from < len(r.jobs); from += replayChunk {
@@ -324,7 +324,7 @@ func (r *replay) look(ctx context.Context) ([]pgstore.Replay, error) {
 }
 
 // print prints what came of receipts, or of those that nobody waits for, which job they have.
-func (r *replay) print(done []pgstore.Replay, enqueued bool) error {
+func (r *replay) print(done []pgstore.ReplayJob, enqueued bool) error {
 	out := r.t.newListing(r.json)
 	if enqueued {
 		for i, id := range r.receipts {

@@ -123,9 +123,19 @@ func TestWebhooks_listAndShow(t *testing.T) { //nolint:paralleltest // sets the 
 	require.NotContains(t, out, "\x1b")
 
 	for _, wrong := range [][]string{
-		{"webhooks"}, {"webhooks", "frobnicate"}, {"webhooks", "show"}, {"webhooks", "show", "x"}, {"webhooks", "list", "--outcome", "lost"},
-		{"webhooks", "list", "--contact", "x"}, {"webhooks", "list", "--since", "yesterday"}, {"webhooks", "list", "x"}, {"webhooks", "list", "--limit", "-1"},
-		{"webhooks", "replay"}, {"webhooks", "replay", stop}, {"webhooks", "replay", "x", "--reason", "r"}, {"webhooks", "replay", stop, "--since", "1h", "--reason", "r"},
+		{"webhooks"},
+		{"webhooks", "frobnicate"},
+		{"webhooks", "show"},
+		{"webhooks", "show", "x"},
+		{"webhooks", "list", "--outcome", "lost"},
+		{"webhooks", "list", "--contact", "x"},
+		{"webhooks", "list", "--since", "yesterday"},
+		{"webhooks", "list", "x"},
+		{"webhooks", "list", "--limit", "-1"},
+		{"webhooks", "replay"},
+		{"webhooks", "replay", stop},
+		{"webhooks", "replay", "x", "--reason", "r"},
+		{"webhooks", "replay", stop, "--since", "1h", "--reason", "r"},
 		{"webhooks", "replay", "--dry-run", "--wait", stop},
 	} {
 		code, _, errs := onward(t, db.DSN, wrong...)

@@ -152,7 +152,7 @@ func (s *sender) decide(ctx context.Context, tx pgx.Tx, messageID, jobID int64) 
 		return d, err
 	}
 	d.attempt++
-	if err := s.compose(&d, public, subject, body); err != nil {
+	if err := s.compose(ctx, &d, public, subject, body); err != nil {
 		return d, err
 	}
 	if d.via == nil {

@@ -112,7 +112,9 @@ type campaign struct {
 // fanOutChunk takes the next recipients of a campaign. It reports whether there may be more.
 func (s *sender) fanOutChunk(ctx context.Context, id int64) (more bool, err error) {
 	queue := ""
+	var skipped *skips
 	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		skipped = nil
 		c, err := lockCampaign(ctx, tx, id)
 		if err != nil || c == nil {
 			return err
@@ -129,6 +131,7 @@ func (s *sender) fanOutChunk(ctx context.Context, id int64) (more bool, err erro
 		if err != nil {
 			return err
 		}
+		skipped = skips
 		if err := made.insert(ctx, tx, c); err != nil {
 			return err
 		}
@@ -147,6 +150,11 @@ func (s *sender) fanOutChunk(ctx context.Context, id int64) (more bool, err erro
 	})
 	if err == nil && queue != "" {
 		s.wake([]string{queue})
+	}
+	if err == nil && skipped != nil && s.Observer.Skipped != nil {
+		for _, why := range skipped.why {
+			s.Observer.Skipped(string(why))
+		}
 	}
 	return more, err
 }

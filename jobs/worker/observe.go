@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
+
 	"onward/lifecycle"
 	"onward/lifecycle/pgstore"
 )
@@ -56,11 +58,16 @@ func (o *Options) report(ctx context.Context, applied []pgstore.Applied, receive
 	for _, a := range applied {
 		for _, c := range a.Changes {
 			if c.From != c.To {
-				o.Logger.LogAttrs(ctx, slog.LevelInfo, "status",
+				attrs := []slog.Attr{
 					slog.Int64("business_id", a.Fact.BusinessID), slog.String("axis", string(c.Axis)),
 					slog.String("from", string(c.From)), slog.String("to", string(c.To)),
 					slog.String("event", string(a.Fact.Event)), slog.String("verdict", string(c.Verdict)),
-					slog.Int64("job_id", a.Fact.JobID), slog.Int64("fact_id", a.FactID))
+					slog.Int64("job_id", a.Fact.JobID), slog.Int64("fact_id", a.FactID),
+				}
+				if a.Fact.ReceiptID != uuid.Nil {
+					attrs = append(attrs, slog.String("receipt_id", a.Fact.ReceiptID.String()))
+				}
+				o.Logger.LogAttrs(ctx, slog.LevelInfo, "status", attrs...)
 			}
 			if o.Observer.Moved != nil {
 				o.Observer.Moved(Moved{

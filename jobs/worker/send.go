@@ -12,16 +12,22 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 
 	"onward/jobs"
+	"onward/jobs/jobtrace"
 	"onward/jobs/provider"
 	"onward/jobs/recipienttime"
 )
 
-// The query of a status callback: our own id of the message, and the attempt.
+// The query of a status callback: our own id of the message, the attempt, and its trace.
 const (
 	callbackMessage = "m"
 	callbackAttempt = "a"
+	// CallbackTrace joins the callback to the send's trace, where there is one.
+	CallbackTrace = "t"
 	// StatusCallbackPath is where Twilio reports to, below PublicURL.
 	StatusCallbackPath = "/webhooks/twilio/status"
 )
@@ -68,7 +74,8 @@ func (s *sender) workSend(ctx context.Context, job *river.Job[jobs.SendArgs]) er
 		return s.giveBack(ctx, d, job.ID, notStarted, time.Second)
 	}
 	began := time.Now()
-	accepted, err := d.via.Send(ctx, d.message)
+	calling, span := s.Tracer.Start(ctx, "send "+d.channel, trace.WithSpanKind(trace.SpanKindClient))
+	accepted, err := d.via.Send(calling, d.message)
 	took := time.Since(began)
 	var failure *provider.SendError
 	if err != nil && !errors.As(err, &failure) {
@@ -78,7 +85,10 @@ func (s *sender) workSend(ctx context.Context, job *river.Job[jobs.SendArgs]) er
 	outcome := "accepted"
 	if failure != nil {
 		outcome = string(failure.Class)
+		span.SetStatus(codes.Error, outcome)
 	}
+	span.SetAttributes(attribute.Int64("message.id", d.id), attribute.Int("message.attempt", d.attempt), attribute.String("outcome", outcome))
+	span.End()
 	s.done(d, outcome, took)
 	s.Logger.LogAttrs(ctx, slog.LevelInfo, "send", slog.Int64("message_id", d.id), slog.Int("attempt", d.attempt),
 		slog.String("channel", d.channel), slog.String("outcome", outcome), slog.Duration("call", took), slog.Int64("job_id", job.ID))
@@ -149,15 +159,17 @@ func (s *sender) done(d dispatch, outcome string, took time.Duration) {
 }
 
 // compose makes the provider's message out of ours.
-func (s *sender) compose(d *dispatch, public uuid.UUID, subject, body string) error {
+func (s *sender) compose(ctx context.Context, d *dispatch, public uuid.UUID, subject, body string) error {
 	d.message = provider.Message{
 		ID: public.String(), Attempt: d.attempt, Channel: d.channel, To: d.address, Subject: subject, Text: body,
 	}
 	if d.channel == jobs.ChannelSMS {
 		d.via = s.SMS
-		d.message.StatusCallback = s.PublicURL + StatusCallbackPath + "?" + url.Values{
-			callbackMessage: {public.String()}, callbackAttempt: {strconv.Itoa(d.attempt)},
-		}.Encode()
+		query := url.Values{callbackMessage: {public.String()}, callbackAttempt: {strconv.Itoa(d.attempt)}}
+		if traceparent := jobtrace.Traceparent(ctx); traceparent != "" {
+			query.Set(CallbackTrace, traceparent)
+		}
+		d.message.StatusCallback = s.PublicURL + StatusCallbackPath + "?" + query.Encode()
 	} else {
 		d.via = s.Email
 		if err := s.composeEmail(d, public); err != nil {
@@ -235,6 +247,10 @@ func (s *sender) reserve(ctx context.Context, args jobs.SendArgs) (slot, error) 
 	return got, nil
 }
 
+// easeAfter is how long after it was slowed down a sender begins to be eased: when the answers to calls at the slower
+// pace are there.
+const easeAfter = 2 * nearSlot
+
 // margin keeps the pace a little slower than what is asked for, so that what the way to the provider varies by does
 // not add up to a call too many.
 const margin = 1.01
@@ -262,14 +278,14 @@ func (s *sender) takeSlot(ctx context.Context, args jobs.SendArgs, address strin
 				UPDATE senders s
 				SET next_slot_at = GREATEST(s.next_slot_at, clock_timestamp() + make_interval(secs => $6))
 						+ make_interval(secs => s.slowdown::float8 * pace.spacing),
-					slowdown = GREATEST(1, s.slowdown * 0.98)
+					slowdown = CASE WHEN s.updated_at < clock_timestamp() - make_interval(secs => $8) THEN GREATEST(1, s.slowdown * 0.98) ELSE s.slowdown END
 				FROM pace
 				WHERE s.channel = $3 AND s.address = $2
 					AND s.next_slot_at <= clock_timestamp() + make_interval(secs => GREATEST($4, LEAST($5 * pace.spacing, 5)))
 				RETURNING GREATEST(extract(epoch FROM s.next_slot_at - clock_timestamp())::float8 - s.slowdown::float8 * pace.spacing, 0) AS at
 			)
 			SELECT (SELECT at FROM slot), (SELECT spacing FROM pace), (SELECT alone FROM pace)`,
-			args.MessageID, address, args.Channel, nearSlot.Seconds(), float64(nearSlots), ahead.Seconds(), margin).
+			args.MessageID, address, args.Channel, nearSlot.Seconds(), float64(nearSlots), ahead.Seconds(), margin, easeAfter.Seconds()).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&at, &spacing, &alone) })
 		return tx.SendBatch(ctx, batch).Close()
 	})

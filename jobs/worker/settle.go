@@ -158,13 +158,14 @@ func (s *sender) retryLater(ctx context.Context, d dispatch, jobID int64, f *pro
 	}
 	if isThrottle(f) {
 		address, _ := s.senderOf(d.channel)
-		// Once for the calls that were under way together: ten answers to one burst are one message of the provider's.
+		// Not again for calls whose slots were taken before the last slow-down could show: they are one message of the
+		// provider's. Without this, a second of 429 at 100 calls a second would slow a sender down 64 times.
 		_, err := s.Pool.Exec(ctx, `
 			UPDATE senders
-			SET slowdown = CASE WHEN $4 > updated_at THEN LEAST(slowdown * 2, 64) ELSE slowdown END,
+			SET slowdown = CASE WHEN slowdown = 1 OR $4 > updated_at THEN LEAST(slowdown * 2, 64) ELSE slowdown END,
 				next_slot_at = GREATEST(next_slot_at, clock_timestamp() + make_interval(secs => $3)),
-				updated_at = CASE WHEN $4 > updated_at THEN clock_timestamp() ELSE updated_at END
-			WHERE channel = $1 AND address = $2`, d.channel, address, f.RetryAfter.Seconds(), d.at)
+				updated_at = CASE WHEN slowdown = 1 OR $4 > updated_at THEN clock_timestamp() ELSE updated_at END
+			WHERE channel = $1 AND address = $2`, d.channel, address, f.RetryAfter.Seconds(), d.at.Add(-nearSlot))
 		if err != nil {
 			s.Logger.ErrorContext(ctx, "slow a sender down", "channel", d.channel, "error", err)
 		}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"onward/jobs/provider"
 	"onward/jobs/recipienttime"
@@ -64,6 +66,9 @@ type Options struct {
 	Wake func(queues []string)
 
 	Observer Observer
+
+	// Tracer makes a span of each provider call; nil: none.
+	Tracer trace.Tracer
 }
 
 // Observer is told what happened, after the commit. Any field may be nil.
@@ -75,6 +80,8 @@ type Observer struct {
 	Verified func(Verified)
 	// Drift is told the provider that knew more of a message than we did, when it was asked.
 	Drift func(provider string)
+	// Skipped is told why somebody in a campaign's audience gets no message: a pgstore.Skip.
+	Skipped func(why string)
 }
 
 func (o *Options) setDefaults() error {
@@ -87,6 +94,9 @@ func (o *Options) setDefaults() error {
 		return errors.New("worker: Clock is required")
 	case o.UnknownSends != UnknownHold && o.UnknownSends != UnknownResend:
 		return errors.New("worker: UnknownSends is neither hold nor resend")
+	}
+	if o.Tracer == nil {
+		o.Tracer = noop.NewTracerProvider().Tracer("")
 	}
 	if o.UnmatchedFor == 0 {
 		o.UnmatchedFor = 5 * time.Minute

@@ -106,7 +106,7 @@ func UpdateBusiness(ctx context.Context, tx pgx.Tx, id int64, changes BusinessCh
 		return b, err
 	}
 	// What was not named is left to the row, which may have changed since it was read.
-	_, err = tx.Exec(ctx, `
+	tag, err := tx.Exec(ctx, `
 		UPDATE businesses
 		SET external_id = CASE WHEN $2 THEN $3 ELSE external_id END,
 			name = CASE WHEN $4 THEN $5 ELSE name END,
@@ -117,7 +117,7 @@ func UpdateBusiness(ctx context.Context, tx pgx.Tx, id int64, changes BusinessCh
 			timezone = CASE WHEN $14 THEN $15 ELSE timezone END,
 			category = CASE WHEN $16 THEN $17 ELSE category END,
 			updated_at = now()
-		WHERE id = $1`, id,
+		WHERE id = $1 AND erased_at IS NULL`, id,
 		changes.ExternalID != nil, orNil(in.ExternalID), changes.Name != nil, in.Name, changes.Phone != nil, orNil(in.Phone),
 		changes.Email != nil, orNil(in.Email), changes.City != nil, orNil(in.City), changes.Country != nil, orNil(in.Country),
 		changes.Timezone != nil, orNil(in.Timezone), changes.Category != nil, orNil(in.Category))
@@ -128,8 +128,14 @@ func UpdateBusiness(ctx context.Context, tx pgx.Tx, id int64, changes BusinessCh
 	if err != nil {
 		return b, fmt.Errorf("update business %d: %w", id, err)
 	}
+	if tag.RowsAffected() == 0 {
+		return b, ErrErased
+	}
 	return BusinessByID(ctx, tx, id)
 }
+
+// ErrErased says that a business was erased: nothing is written of it any more.
+var ErrErased = errors.New("the business was erased")
 
 // ErrExternalIDTaken says that another business has the external id.
 var ErrExternalIDTaken = errors.New("another business has this external_id")

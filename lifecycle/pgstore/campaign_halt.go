@@ -51,12 +51,11 @@ func CancelQueued(ctx context.Context, tx pgx.Tx, campaignID, behind int64, limi
 	if err != nil {
 		return 0, fmt.Errorf("cancel the queued messages of campaign %d: %w", campaignID, err)
 	}
-	list := make([]Raised, len(ids))
-	for i, id := range ids {
-		list[i] = Raised{
-			MessageID: id, CampaignID: campaignID, Up: true, From: lifecycle.MessageQueued, To: lifecycle.MessageCanceled,
-		}
+	for _, id := range ids {
 		last = max(last, id)
 	}
-	return last, CountRaised(ctx, tx, list)
+	return last, counting{
+		{campaignID, bulkShard, string(lifecycle.MessageQueued)}:   -int64(len(ids)),
+		{campaignID, bulkShard, string(lifecycle.MessageCanceled)}: int64(len(ids)),
+	}.write(ctx, tx)
 }

@@ -71,7 +71,8 @@ const recipientAddress = `CROSS JOIN LATERAL (
 		SELECT CASE $1 WHEN 'sms' THEN COALESCE(b.phone, '') ELSE lower(COALESCE(b.email, '')) END AS address
 	) a`
 
-// NextRecipients reads the next of a campaign's frozen audience behind a business, those to be skipped included.
+// NextRecipients reads the next of a campaign's frozen audience behind a business, those to be skipped included. It
+// locks them as the messages that name them will: an erasure comes before it, or after these.
 func NextRecipients(ctx context.Context, q Querier, campaignID int64, channel string, behind int64, limit int) ([]Recipient, error) {
 	return recipients(ctx, q, `
 		SELECT `+recipientColumns+`
@@ -84,7 +85,8 @@ func NextRecipients(ctx context.Context, q Querier, campaignID int64, channel st
 		) n
 		JOIN businesses b ON b.id = n.business_id
 		`+recipientAddress+`
-		ORDER BY b.id`, channel, campaignID, behind, limit)
+		ORDER BY b.id
+		FOR KEY SHARE OF b`, channel, campaignID, behind, limit)
 }
 
 // RecipientByID reads one business as a recipient, and whether it is in an audience; [ErrNoBusiness] when there is none.

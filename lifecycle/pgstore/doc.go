@@ -2,5 +2,5 @@
 // transitions, suppressions and message states. It imports lifecycle and pgx.
 //
 // Callers own transactions. Within one, locks are taken in one order, so that callers cannot deadlock:
-// messages, businesses, sites (each by ascending id), addresses (by channel, address), campaign counters.
+// messages, businesses, sites (each by ascending id), addresses (by channel, address), campaigns, campaign counters.
 package pgstore

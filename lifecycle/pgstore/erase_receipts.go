@@ -3,7 +3,9 @@ package pgstore
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -13,12 +15,102 @@ import (
 // collectReceipts finds the raw requests that concern the contact: by the person that they name, by what they led to,
 // by what they wait for, by the provider's ids of its messages, and, where none of that finds them, by their content.
 // One that only a shared address links to it, or that led to facts of somebody else, is somebody else's, too.
+//
+// A query each: the planner guesses what none of them finds, and of all in one it guesses wrong by orders.
 func (e *eraser) collectReceipts(ctx context.Context) error {
 	people := make([]string, len(e.addresses))
 	for i, a := range e.addresses {
 		people[i] = a.Channel + ":" + a.Address
 	}
-	// Dedupe keys begin so (web/webhook, web/track); what follows is ASCII, so the range ends before DEL.
+	found := map[string]struct{}{}
+	for _, by := range []struct {
+		sql  string
+		args []any
+	}{
+		{receiptsOfPeople, []any{people}},
+		{receiptsByEffect, []any{e.id}},
+		{receiptsThatWait, []any{e.matchKeys(people)}},
+		{receiptsByKey, []any{e.keyPrefixes()}},
+		{receiptsByContent, []any{e.createdAt, e.needles()}},
+	} {
+		rows, err := e.tx.Query(ctx, by.sql, by.args...)
+		if err != nil {
+			return fmt.Errorf("find its receipts: %w", err)
+		}
+		ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return fmt.Errorf("find its receipts: %w", err)
+		}
+		for _, id := range ids {
+			found[id] = struct{}{}
+		}
+	}
+	rows, err := e.tx.Query(ctx, `
+		SELECT w.id::text
+		FROM webhook_events w
+		WHERE w.id = ANY($1::text[]::uuid[]) AND w.erased_at IS NULL
+			AND (w.contact_key = ANY($2) OR NOT EXISTS (
+				SELECT 1
+				FROM facts f
+				JOIN businesses b ON b.id = f.business_id
+				WHERE f.receipt_id = w.id AND f.business_id <> $3 AND b.erased_at IS NULL
+			))
+		ORDER BY w.id`, slices.Sorted(maps.Keys(found)), people, e.id)
+	if err != nil {
+		return fmt.Errorf("find its receipts: %w", err)
+	}
+	if e.receipts, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+		return fmt.Errorf("find its receipts: %w", err)
+	}
+	return nil
+}
+
+const (
+	receiptsOfPeople = `
+		SELECT w.id::text
+		FROM webhook_events w
+		WHERE w.contact_key = ANY($1)`
+
+	receiptsByEffect = `
+		SELECT f.receipt_id::text FROM facts f WHERE f.business_id = $1 AND f.receipt_id IS NOT NULL
+		UNION
+		SELECT i.receipt_id::text FROM inbound_messages i WHERE i.business_id = $1
+		UNION
+		SELECT p.receipt_id::text FROM payments p WHERE p.business_id = $1 AND p.receipt_id IS NOT NULL`
+
+	receiptsThatWait = `
+		SELECT o.receipt_id::text
+		FROM receipt_outcomes o
+		WHERE o.outcome = 'unmatched' AND o.match_key = ANY($1)`
+
+	// What follows a prefix is ASCII, so its range ends before DEL. The order and the limit, which is never reached, keep
+	// each range on the keys' index.
+	receiptsByKey = `
+		SELECT r.id::text
+		FROM unnest($1::text[]) AS k (prefix)
+		CROSS JOIN LATERAL (
+			SELECT w.id
+			FROM webhook_events w
+			WHERE w.dedupe_key >= k.prefix COLLATE "C" AND w.dedupe_key < (k.prefix || chr(127)) COLLATE "C"
+			ORDER BY w.dedupe_key
+			LIMIT 1000
+		) r`
+
+	// The index webhook_events_by_content holds these receipts alone.
+	receiptsByContent = `
+		SELECT w.id::text
+		FROM webhook_events w
+		CROSS JOIN LATERAL (
+			SELECT lower(encode(w.body, 'escape') || ' ' || w.query) AS words
+			OFFSET 0 -- once a row, not once a needle
+		) said
+		WHERE (w.provider = 'recurrente' OR w.contact_key IS NULL) AND w.erased_at IS NULL
+			AND w.id >= onward_uuid_floor($1::timestamptz - interval '1 day')
+			AND EXISTS (SELECT 1 FROM unnest($2::text[]) AS n (needle) WHERE strpos(said.words, n.needle) > 0)`
+)
+
+// keyPrefixes are what the dedupe keys of receipts about its messages begin with (web/webhook, web/track).
+func (e *eraser) keyPrefixes() []string {
 	var keys []string
 	for _, m := range e.messages {
 		if m.sid != nil {
@@ -28,60 +120,7 @@ func (e *eraser) collectReceipts(ctx context.Context) error {
 			keys = append(keys, "tk:"+what+":"+m.public.String()+":")
 		}
 	}
-	rows, err := e.tx.Query(ctx, `
-		WITH found AS (
-			SELECT w.id
-			FROM webhook_events w
-			WHERE w.contact_key = ANY($2)
-			UNION
-			SELECT f.receipt_id
-			FROM facts f
-			WHERE f.business_id = $1 AND f.receipt_id IS NOT NULL
-			UNION
-			SELECT i.receipt_id
-			FROM inbound_messages i
-			WHERE i.business_id = $1
-			UNION
-			SELECT p.receipt_id
-			FROM payments p
-			WHERE p.business_id = $1 AND p.receipt_id IS NOT NULL
-			UNION
-			SELECT o.receipt_id
-			FROM receipt_outcomes o
-			WHERE o.outcome = 'unmatched' AND o.match_key = ANY($3)
-			UNION
-			SELECT w.id
-			FROM unnest($4::text[]) AS k (key)
-			JOIN webhook_events w ON w.dedupe_key >= k.key COLLATE "C" AND w.dedupe_key < (k.key || chr(127)) COLLATE "C"
-			UNION
-			SELECT w.id
-			FROM webhook_events w
-			WHERE (w.provider = 'recurrente' OR w.contact_key IS NULL) AND w.erased_at IS NULL
-				AND w.id >= onward_uuid_floor($5::timestamptz - interval '1 day')
-				AND EXISTS (
-					SELECT 1
-					FROM unnest($6::text[]) AS n (needle)
-					WHERE strpos(lower(encode(w.body, 'escape')), n.needle) > 0 OR strpos(lower(w.query), n.needle) > 0
-				)
-		)
-		SELECT w.id::text
-		FROM found
-		JOIN webhook_events w ON w.id = found.id
-		WHERE w.erased_at IS NULL
-			AND (w.contact_key = ANY($2) OR NOT EXISTS (
-				SELECT 1
-				FROM facts f
-				JOIN businesses b ON b.id = f.business_id
-				WHERE f.receipt_id = w.id AND f.business_id <> $1 AND b.erased_at IS NULL
-			))
-		ORDER BY w.id`, e.id, people, e.matchKeys(people), keys, e.createdAt, e.needles())
-	if err != nil {
-		return fmt.Errorf("find its receipts: %w", err)
-	}
-	if e.receipts, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
-		return fmt.Errorf("find its receipts: %w", err)
-	}
-	return nil
+	return keys
 }
 
 // matchKeys are the keys by which receipts may wait for the contact or what belongs to it.

@@ -180,6 +180,10 @@ func CountRaised(ctx context.Context, tx pgx.Tx, list []Raised) error {
 // times the committers of four worker processes.
 const counterShards = 16
 
+// bulkShard is the shard of those who count many messages at once. With the workers' shards they would hold some while
+// they wait for others, and the workers behind them: the sum is the same, whichever row has it.
+const bulkShard = counterShards
+
 // Count moves one message of a campaign from one counter to another; "" stands for nowhere.
 func Count(ctx context.Context, tx pgx.Tx, campaignID, messageID int64, from, to string) error {
 	c := counting{}
@@ -191,11 +195,9 @@ func Count(ctx context.Context, tx pgx.Tx, campaignID, messageID int64, from, to
 // (skipped_REASON).
 func CountMany(ctx context.Context, tx pgx.Tx, campaignID int64, queued []int64, skipped map[string]int64) error {
 	c := counting{}
-	for _, id := range queued {
-		c.move(campaignID, id, "", string(lifecycle.MessageQueued))
-	}
+	c[counter{campaignID, bulkShard, string(lifecycle.MessageQueued)}] += int64(len(queued))
 	for reason, n := range skipped {
-		c[counter{campaignID, 0, reason}] += n
+		c[counter{campaignID, bulkShard, reason}] += n
 	}
 	return c.write(ctx, tx)
 }

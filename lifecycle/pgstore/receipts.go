@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,6 +144,30 @@ func (w *receiptWhere) String() string {
 	return strings.Join(w.terms, "\n\t\t\tAND ")
 }
 
+// outcomeTerm spells outcomes out, so that the index of those that need attention can serve; there is a closed set of
+// them.
+func outcomeTerm(outcomes []string) string {
+	var named []string
+	term := "false"
+	for _, known := range ReceiptOutcomes() {
+		switch {
+		case !slices.Contains(outcomes, known):
+		case known == OutcomePending:
+			term = "o.receipt_id IS NULL"
+		default:
+			named = append(named, "'"+known+"'")
+		}
+	}
+	if len(named) == 0 {
+		return term
+	}
+	in := "o.outcome IN (" + strings.Join(named, ", ") + ")"
+	if term == "false" {
+		return in
+	}
+	return "(" + in + " OR " + term + ")"
+}
+
 // where selects by id wherever it can: the partitions are cut by it. An id carries the time of acceptance, which is
 // close to received_at, by another clock.
 func (f ReceiptFilter) where() *receiptWhere {
@@ -154,7 +179,7 @@ func (f ReceiptFilter) where() *receiptWhere {
 		w.add(`w.kind = ANY($%d)`, f.Kinds)
 	}
 	if len(f.Outcomes) > 0 {
-		w.add(`COALESCE(o.outcome, 'pending') = ANY($%d)`, f.Outcomes)
+		w.terms = append(w.terms, outcomeTerm(f.Outcomes))
 	}
 	if !f.Since.IsZero() {
 		w.add(`w.received_at >= $%[1]d AND w.id >= onward_uuid_floor($%[1]d::timestamptz - interval '1 hour')`, f.Since)

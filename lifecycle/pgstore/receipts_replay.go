@@ -40,8 +40,8 @@ func TakeForReplay(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) ([]Receipt, 
 	return list, nil
 }
 
-// Replay is how a receipt stands after it was enqueued again.
-type Replay struct {
+// ReplayJob is how a receipt stands after it was enqueued again.
+type ReplayJob struct {
 	ReceiptID uuid.UUID
 	JobID     int64
 	JobState  string // "" when the queue does not keep it any more
@@ -51,7 +51,7 @@ type Replay struct {
 }
 
 // Finished reports whether the job has come to an end.
-func (r Replay) Finished() bool {
+func (r ReplayJob) Finished() bool {
 	switch r.JobState {
 	case "completed", "cancelled", "discarded", "":
 		return true
@@ -60,7 +60,7 @@ func (r Replay) Finished() bool {
 }
 
 // ReadReplays reads how jobs that apply receipts again stand, in the order of the jobs.
-func ReadReplays(ctx context.Context, q Querier, receipts []uuid.UUID, jobs []int64) ([]Replay, error) {
+func ReadReplays(ctx context.Context, q Querier, receipts []uuid.UUID, jobs []int64) ([]ReplayJob, error) {
 	texts := make([]string, len(receipts))
 	for i, id := range receipts {
 		texts[i] = id.String()
@@ -75,7 +75,7 @@ func ReadReplays(ctx context.Context, q Querier, receipts []uuid.UUID, jobs []in
 	if err != nil {
 		return nil, fmt.Errorf("read replays: %w", err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Replay])
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ReplayJob])
 	if err != nil {
 		return nil, fmt.Errorf("read replays: %w", err)
 	}

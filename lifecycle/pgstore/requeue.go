@@ -25,10 +25,12 @@ type Receipt struct {
 func LockMatchKeys(ctx context.Context, tx pgx.Tx, keys []string) error {
 	// One order of locks for everybody.
 	keys = slices.Compact(slices.Sorted(slices.Values(keys)))
-	for _, k := range keys {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 7206813))`, k); err != nil {
-			return fmt.Errorf("lock match key: %w", err)
-		}
+	if len(keys) == 0 {
+		return nil
+	}
+	// The array's order is the order of the rows, and so of the locks.
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended(k, 7206813)) FROM unnest($1::text[]) AS u (k)`, keys); err != nil {
+		return fmt.Errorf("lock match keys: %w", err)
 	}
 	return nil
 }

@@ -116,7 +116,7 @@ func (a *API) committed(ctx context.Context, u *unit) {
 				slog.Int64("business_id", m.Fact.BusinessID), slog.String("axis", string(c.Axis)),
 				slog.String("from", string(c.From)), slog.String("to", string(c.To)),
 				slog.String("event", string(m.Fact.Event)), slog.String("verdict", string(c.Verdict)),
-				slog.Int64("fact_id", m.FactID), slog.Int64("action_id", m.Fact.ActionID))
+				slog.Int64("fact_id", m.FactID), slog.Int64("action_id", m.Fact.ActionID), slog.String("request_id", requestID(ctx)))
 		}
 	}
 	if a.opts.Observe != nil && len(u.moved) > 0 {

@@ -50,7 +50,13 @@ func authorization() map[string]apitoken.Role {
 		"GET /api/v1/webhook-events":               apitoken.Viewer,
 		"GET /api/v1/webhook-events/{id}":          apitoken.Viewer,
 		"POST /api/v1/webhook-events/{id}/replay":  apitoken.Operator,
+		"GET /api/v1/jobs":                         apitoken.Viewer,
+		"GET /api/v1/jobs/groups":                  apitoken.Viewer,
+		"GET /api/v1/jobs/{id}":                    apitoken.Viewer,
+		"POST /api/v1/jobs/retry":                  apitoken.Operator,
+		"POST /api/v1/jobs/cancel":                 apitoken.Operator,
 		"GET /api/v1/suppressions":                 apitoken.Viewer,
+		"GET /api/v1/suppressions.csv":             apitoken.Viewer,
 		"POST /api/v1/suppressions":                apitoken.Operator,
 		"DELETE /api/v1/suppressions":              apitoken.Operator,
 	}

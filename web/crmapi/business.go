@@ -181,6 +181,9 @@ func (a *API) updateBusiness(ctx context.Context, in *updateBusinessInput) (*ans
 			return nil, huma.Error409Conflict("body.external_id: another business has it",
 				&huma.ErrorDetail{Location: "body.external_id", Message: "another business has it"})
 		}
+		if errors.Is(err, pgstore.ErrErased) {
+			return nil, huma.Error409Conflict("the business was erased: who comes back is a new one")
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -21,7 +21,9 @@ func TestErase(t *testing.T) {
 	b.post(path+"/events", obj{"event": "opted_out", "note": "Rosa, by phone"}, http.StatusAccepted)
 	b.post("/suppressions", obj{"channel": "sms", "address": "+15005550006", "reason": "Rosa asked"}, http.StatusOK)
 
-	erase := func(role apitoken.Role, query string, body any) reply { return b.send(role, http.MethodDelete, path+query, body) }
+	erase := func(role apitoken.Role, query string, body any) reply {
+		return b.send(role, http.MethodDelete, path+query, body)
+	}
 	require.Equal(t, http.StatusForbidden, erase(apitoken.Operator, "?reason=asked", nil).status)
 	require.Equal(t, []string{"query.reason"}, erase(apitoken.Admin, "", nil).locations())
 	require.Equal(t, []string{"query.reason"}, erase(apitoken.Admin, "", obj{"reason": " "}).locations())
@@ -42,6 +44,7 @@ func TestErase(t *testing.T) {
 		require.NotContains(t, left.raw, needle)
 		require.NotContains(t, timeline, needle)
 	}
+	require.Equal(t, http.StatusConflict, b.send(apitoken.Operator, http.MethodPatch, path, obj{"phone": "+15005550006"}).status)
 	require.Zero(t, one[int](b, `SELECT count(*) FROM idempotency_keys k WHERE encode(response, 'escape') LIKE '%5005550006%'`))
 	again := b.post("/crm/businesses", obj{"name": "Panadería Lupita", "phone": "+15005550006", "email": "rosa@example.com", "city": "Antigua", "country": "GT"},
 		http.StatusCreated, keyHeader, "k1")
@@ -67,7 +70,9 @@ func TestErase_whileSomethingIsUnderWay(t *testing.T) {
 		VALUES ($1, 'twilio', 'inbound_message', '{}', 'Body=STOP', 'ti:SM1', 'sms:+15005550006', now())`, receipt)
 	b.exec(`INSERT INTO inbound_pending (receipt_id, channel, address) VALUES ($1, 'sms', '+15005550006')`, receipt)
 	erased := make(chan reply, 1)
-	go func() { erased <- b.send(apitoken.Admin, http.MethodDelete, "/crm/businesses/"+id+"?reason=asked", nil) }()
+	go func() {
+		erased <- b.send(apitoken.Admin, http.MethodDelete, "/crm/businesses/"+id+"?reason=asked", nil)
+	}()
 	select {
 	case r := <-erased:
 		t.Fatalf("erased before the receipt was applied: %d %s", r.status, r.raw)

@@ -80,8 +80,8 @@ func (a *API) registerJobs(h huma.API) {
 	a.registerJobActs(h)
 }
 
-// jobFilter is what selects jobs in a query.
-type jobFilter struct {
+// JobQuery is what selects jobs in a query string.
+type JobQuery struct {
 	ID          []int64   `query:"id" doc:"Any of these, with commas"`
 	Kind        []string  `query:"kind" doc:"Any of these, with commas"`
 	State       []string  `query:"state" doc:"Any of pending, scheduled, available, running, retryable, completed, cancelled, discarded"`
@@ -91,7 +91,7 @@ type jobFilter struct {
 	Since       time.Time `query:"since" doc:"Attempted last, or else created, at or after"`
 }
 
-func (f jobFilter) filter() (jobadmin.Filter, error) {
+func (f JobQuery) filter() (jobadmin.Filter, error) {
 	out := jobadmin.Filter{
 		IDs: f.ID, Kinds: f.Kind, States: f.State, Queues: f.Queue, Error: f.Error, Fingerprint: f.Fingerprint, Since: f.Since,
 	}
@@ -109,7 +109,7 @@ func invalidFilter(place string, err error) error {
 
 type listJobsInput struct {
 	Paging
-	jobFilter
+	JobQuery
 }
 
 func (a *API) listJobs(ctx context.Context, in *listJobsInput) (*pageOutput[Job], error) {
@@ -137,7 +137,7 @@ func viewJob(j jobadmin.Job) Job {
 	}
 }
 
-func (a *API) groupJobs(ctx context.Context, in *jobFilter) (*struct {
+func (a *API) groupJobs(ctx context.Context, in *JobQuery) (*struct {
 	Body struct {
 		Items []JobGroup `json:"items" nullable:"false"`
 		More  bool       `json:"more" doc:"There were more failures than were read"`

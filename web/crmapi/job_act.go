@@ -130,7 +130,7 @@ func (a *API) actOnJobs(ctx context.Context, verb jobadmin.Verb, filter JobFilte
 }
 
 func viewActed(r jobadmin.Result, matched int, dry bool) *answer[JobsActed] {
-	out := &answer[JobsActed]{Body: JobsActed{
+	out := &answer[JobsActed]{Status: http.StatusOK, Body: JobsActed{
 		DryRun: dry, Matched: matched, Done: r.Done, Refused: r.Refused, Refusals: make([]JobRefusal, 0, len(r.Refusal)),
 		Remaining: matched - r.Matched,
 	}}

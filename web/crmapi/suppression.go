@@ -18,7 +18,7 @@ import (
 type Suppression struct {
 	Channel  string     `json:"channel" enum:"sms,email"`
 	Address  string     `json:"address" doc:"hmac:… once the contact was erased"`
-	Reason   string     `json:"reason" doc:"stop, unsubscribe, complaint, provider, operator, import"`
+	Reason   string     `json:"reason" doc:"stop, unsubscribe, complaint, provider, operator, import, or what an imported file said"`
 	Source   string     `json:"source"`
 	Since    time.Time  `json:"since"`
 	LiftedAt *time.Time `json:"lifted_at"`
@@ -74,6 +74,7 @@ func (a *API) registerSuppressions(h huma.API) {
 		method: http.MethodGet, path: "/suppressions", id: "listSuppressions", tag: tagSuppressions,
 		summary: "List addresses that must not be written to, newest first",
 	}, a.listSuppressions)
+	a.registerSuppressionExport(h)
 	register(a, h, apitoken.Operator, operation{
 		method: http.MethodPost, path: "/suppressions", id: "addSuppression", tag: tagSuppressions, status: http.StatusCreated, also: http.StatusOK,
 		summary:     "Suppress an address",

@@ -1,8 +1,10 @@
 package crmapi_test
 
 import (
+	"encoding/csv"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -52,4 +54,25 @@ func TestSuppressions(t *testing.T) {
 	require.Equal(t, []string{"body.address"}, b.post("/suppressions", obj{"channel": "sms", "address": "5555"}, http.StatusUnprocessableEntity).locations())
 	require.Equal(t, []string{"body.address"}, b.post("/suppressions", obj{"channel": "email", "address": "5555"}, http.StatusUnprocessableEntity).locations())
 	require.Equal(t, []string{"query.channel"}, b.get("/suppressions?address=x", http.StatusUnprocessableEntity).locations())
+}
+
+func TestExportSuppressions(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	empty := b.send(apitoken.Viewer, http.MethodGet, "/suppressions.csv", nil)
+	require.Equal(t, []any{http.StatusOK, "channel,address,reason,source,since\n"}, []any{empty.status, empty.raw})
+	b.exec(`
+		INSERT INTO suppressions (channel, address, reason, source, since, lifted_at)
+		SELECT CASE i % 2 WHEN 0 THEN 'sms' ELSE 'email' END, 'address' || i, 'said "no", twice', 'import', '2026-02-03T04:05:06Z', CASE WHEN i % 10 = 0 THEN now() END
+		FROM generate_series(1, 2000) i`)
+	b.exec(`INSERT INTO suppressions (channel, address, reason, source) VALUES ('sms', onward_address_hash('sms', '+15005550006'), 'stop', 'webhook')`)
+	r := b.send(apitoken.Viewer, http.MethodGet, "/suppressions.csv?channel=sms", nil)
+	require.Equal(t, http.StatusOK, r.status)
+	require.Equal(t, "text/csv; charset=utf-8", r.header.Get("Content-Type"))
+	require.Contains(t, r.header.Get("Content-Disposition"), "suppressions.csv")
+	rows, err := csv.NewReader(strings.NewReader(r.raw)).ReadAll()
+	require.NoError(t, err)
+	require.Len(t, rows, 1+800)
+	require.Equal(t, []string{"sms", "address1998", `said "no", twice`, "import", "2026-02-03T04:05:06Z"}, rows[1])
+	require.Equal(t, http.StatusUnprocessableEntity, b.send(apitoken.Viewer, http.MethodGet, "/suppressions.csv?channel=fax", nil).status)
 }

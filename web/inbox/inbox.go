@@ -5,7 +5,7 @@
 // database the first receipt commits at once. A bounded queue stands in front: what does not fit is refused before
 // anything is stored.
 //
-// It may import package jobs, River, pgx and uuid, nothing else of ours. It knows no provider and no lifecycle.
+// It may import jobs, jobs/jobtrace, River, pgx and uuid, nothing else of ours. It knows no provider and no lifecycle.
 package inbox
 
 import (
@@ -21,6 +21,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
+
+	"onward/jobs/jobtrace"
 )
 
 // The defaults of Options.
@@ -199,6 +201,7 @@ func (i *Inbox) Accept(ctx context.Context, r Receipt) (uuid.UUID, Result, error
 	if err != nil {
 		return uuid.Nil, 0, err
 	}
+	e.traceparent = jobtrace.Traceparent(ctx)
 	if err := i.enqueue(ctx, e); err != nil {
 		return uuid.Nil, 0, err
 	}

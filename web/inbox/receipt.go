@@ -99,6 +99,8 @@ type entry struct {
 	hold       *Hold
 	job        river.JobArgs // nil: stored without effect
 	size       int64
+	// traceparent is the caller's span, which a job of a commit that many share would lose; "" where it has none.
+	traceparent string
 
 	state atomic.Int32
 

@@ -13,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/riverqueue/river"
+
+	"onward/jobs/jobtrace"
 )
 
 // errOutage marks an error that is no single receipt's fault: the database is away, or refuses every write.
@@ -110,7 +112,7 @@ func (i *Inbox) insert(ctx context.Context, tx pgx.Tx, batch []*entry) (stored, 
 			ignored = append(ignored, e.id)
 			continue
 		}
-		params = append(params, river.InsertManyParams{Args: e.job})
+		params = append(params, river.InsertManyParams{Args: e.job, InsertOpts: insertOpts(e)})
 		s.queues = appendQueue(s.queues, e.job)
 	}
 
@@ -123,6 +125,14 @@ func (i *Inbox) insert(ctx context.Context, tx pgx.Tx, batch []*entry) (stored, 
 		}
 	}
 	return s, nil
+}
+
+// insertOpts are those of an entry's job beside its own; nil for none.
+func insertOpts(e *entry) *river.InsertOpts {
+	if e.traceparent == "" {
+		return nil
+	}
+	return &river.InsertOpts{Metadata: jobtrace.Metadata(e.traceparent)}
 }
 
 // insertReceipts returns the ids of the receipts that were new. Without a conflict target, since the dedupe key is unique

@@ -10,7 +10,9 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"time"
 
+	"onward/jobs/jobtrace"
 	"onward/web/inbox"
 )
 
@@ -47,16 +49,16 @@ type endpoint struct {
 // serve is the one way in: size, signature, shape, inbox, in this order. The method is the router's business.
 func (h *Webhooks) serve(e endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		receivedAt := h.opts.Clock()
+		begun, receivedAt := time.Now(), h.opts.Clock()
 
 		body, err := readBody(w, r)
 		if err != nil {
-			h.refuse(w, r, e, -1, err)
+			h.refuse(w, r, e, begun, -1, err)
 			return
 		}
 		receipt, secret, err := e.read(r, body)
 		if err != nil {
-			h.refuse(w, r, e, secret, err)
+			h.refuse(w, r, e, begun, secret, err)
 			return
 		}
 
@@ -66,22 +68,32 @@ func (h *Webhooks) serve(e endpoint) http.HandlerFunc {
 		receipt.Body = body
 		receipt.ReceivedAt = receivedAt
 
-		_, result, err := h.opts.Inbox.Accept(r.Context(), receipt)
+		id, result, err := h.opts.Inbox.Accept(r.Context(), receipt)
 		if err != nil {
-			h.refuse(w, r, e, secret, err)
+			h.refuse(w, r, e, begun, secret, err)
 			return
 		}
 		if result == inbox.Duplicate {
-			h.opts.Observe(e.provider, ResultDuplicate, secret)
+			h.observe(r, e, begun, secret, ResultDuplicate)
 		} else {
-			h.opts.Observe(e.provider, ResultAccepted, secret)
+			w.Header().Set(receiptHeader, id.String())
+			h.observe(r, e, begun, secret, ResultAccepted)
 		}
 		e.accepted(w)
 	}
 }
 
+// receiptHeader names the receipt to whoever reads the answer: the listener's log, and the provider's own.
+const receiptHeader = "X-Receipt-Id"
+
+func (h *Webhooks) observe(r *http.Request, e endpoint, begun time.Time, secret int, result string) {
+	h.opts.Observe(Answered{
+		Provider: e.provider, Result: result, Secret: secret, Took: time.Since(begun), TraceID: jobtrace.TraceID(r.Context()),
+	})
+}
+
 // refuse answers a request that was not accepted: with a status and nothing else.
-func (h *Webhooks) refuse(w http.ResponseWriter, r *http.Request, e endpoint, secret int, err error) {
+func (h *Webhooks) refuse(w http.ResponseWriter, r *http.Request, e endpoint, begun time.Time, secret int, err error) {
 	result, status, level := ResultError, http.StatusServiceUnavailable, slog.LevelError
 	switch {
 	case errors.Is(err, errTooLarge):
@@ -103,7 +115,7 @@ func (h *Webhooks) refuse(w http.ResponseWriter, r *http.Request, e endpoint, se
 	}
 	w.WriteHeader(status)
 
-	h.opts.Observe(e.provider, result, secret)
+	h.observe(r, e, begun, secret, result)
 	h.opts.Logger.LogAttrs(r.Context(), level, "webhook not accepted",
 		slog.String("provider", e.provider), slog.String("path", r.URL.Path), slog.String("result", result),
 		slog.Int("status", status), slog.Any("error", err))

@@ -82,10 +82,10 @@ type bundle struct {
 	observed []observed
 }
 
-func (b *bundle) observe(provider, result string, secret int) {
+func (b *bundle) observe(a webhook.Answered) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.observed = append(b.observed, observed{provider, result, secret})
+	b.observed = append(b.observed, observed{a.Provider, a.Result, a.Secret})
 }
 
 func options(accepting webhook.Acceptor) webhook.Options {

@@ -2,7 +2,7 @@
 // it to the inbox; it answers only when the receipt is committed. It knows no lifecycle, reads no table and calls no
 // provider.
 //
-// It may import jobs and web/inbox, nothing else of ours.
+// It may import jobs, jobs/jobtrace and web/inbox, nothing else of ours.
 package webhook
 
 import (
@@ -40,9 +40,17 @@ type Options struct {
 	Clock  func() time.Time // default time.Now
 	Logger *slog.Logger     // default: discard
 
-	// Observe is told of each answered request: its provider, one of Results, and the index of the secret that its
-	// signature matched, or -1. May be nil; must not block.
-	Observe func(provider, result string, secret int)
+	// Observe is told of each answered request. May be nil; must not block.
+	Observe func(Answered)
+}
+
+// Answered is one answered request.
+type Answered struct {
+	Provider string
+	Result   string // one of Results
+	Secret   int    // the index of the secret that its signature matched, or -1
+	Took     time.Duration
+	TraceID  string // "" where there is no trace
 }
 
 // The results that Observe is told of.
@@ -85,7 +93,7 @@ func New(opts Options) (*Webhooks, error) {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	if opts.Observe == nil {
-		opts.Observe = func(string, string, int) {}
+		opts.Observe = func(Answered) {}
 	}
 
 	h := &Webhooks{opts: opts}

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,6 +22,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"onward/jobs"
+	"onward/jobs/jobtrace"
 	"onward/jobs/jobwatch"
 	"onward/jobs/provider"
 	"onward/jobs/provider/smtp"
@@ -77,10 +79,12 @@ type App struct {
 	private *listener
 	process *worker.Process
 	watch   *jobwatch.Watch // of the jobs; nil where none are worked
+	tracing *tracing        // nil where it is off
 
-	twilio *twilio.Client
-	stop   context.CancelFunc // ends the background loops
-	loops  loops
+	twilio   *twilio.Client
+	stop     context.CancelFunc // ends the background loops
+	stopping atomic.Bool
+	loops    loops
 }
 
 // New checks the settings and connects; nothing is served or worked before Start. Every problem with the settings
@@ -108,8 +112,13 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	defer func() {
 		if err != nil {
 			a.closePools()
+			_ = a.tracing.stop(context.WithoutCancel(ctx)) // nothing was traced yet
 		}
 	}()
+	if a.tracing, err = newTracing(ctx, opts, a.logger); err != nil {
+		return nil, err
+	}
+	a.logger = a.tracing.logger(a.logger)
 	if err := a.openPools(ctx); err != nil {
 		return nil, err
 	}
@@ -151,7 +160,7 @@ const (
 )
 
 func (a *App) openPools(ctx context.Context) (err error) {
-	if a.pool, err = Connect(ctx, a.cfg, poolSize); err != nil {
+	if a.pool, err = connect(ctx, a.cfg, poolSize, a.tracing.queries()); err != nil {
 		return err
 	}
 	c := a.cfg
@@ -168,12 +177,17 @@ func (a *App) openPools(ctx context.Context) (err error) {
 
 // Connect opens a pool and waits for the database, briefly.
 func Connect(ctx context.Context, cfg Config, size int32) (*pgxpool.Pool, error) {
+	return connect(ctx, cfg, size, nil)
+}
+
+func connect(ctx context.Context, cfg Config, size int32, tracer pgx.QueryTracer) (*pgxpool.Pool, error) {
 	pc, err := pgxpool.ParseConfig(cfg.DatabaseURL)
 	if err != nil {
 		// pgx hides the password in its own text, but not in all.
 		return nil, &ConfigError{Problems: []string{"DATABASE_URL: not a PostgreSQL DSN"}}
 	}
 	pc.MaxConns = size
+	pc.ConnConfig.Tracer = tracer
 	pc.ConnConfig.RuntimeParams["application_name"] = "onward"
 	if pc.ConnConfig.ConnectTimeout == 0 {
 		pc.ConnConfig.ConnectTimeout = 5 * time.Second
@@ -233,6 +247,9 @@ func (a *App) buildRiver() error {
 		RescueStuckJobsAfter:        10 * time.Minute,
 		CancelledJobRetentionPeriod: keepDiscarded,
 		DiscardedJobRetentionPeriod: keepDiscarded,
+	}
+	if a.tracing != nil {
+		cfg.Plugins = append(cfg.Plugins, &jobtrace.Plugin{Tracer: a.tracing.tracer})
 	}
 	if a.opts.Role.works() {
 		cfg.ID = clientID()
@@ -299,6 +316,7 @@ func (a *App) workerOptions() (worker.Options, error) {
 		RetentionDays: a.cfg.RetentionDays, EmailFrom: a.cfg.EmailFrom, EmailPostalAddress: a.cfg.EmailPostalAddress,
 		Wake:     a.waker.Wake,
 		Observer: a.observer(),
+		Tracer:   a.tracing.requests(),
 	}
 	if a.cfg.TwilioAccountSID != "" {
 		a.twilio, err = twilio.New(twilio.Options{
@@ -387,6 +405,9 @@ func (a *App) Start(ctx context.Context) error {
 // don't in time are cancelled and tried again by another worker), pools close.
 func (a *App) Stop(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
+	if a.stopping.Swap(true) {
+		return nil // stopped before, or being stopped
+	}
 	var errs []error
 	if a.public != nil {
 		errs = append(errs, step(ctx, "draining the public listener", drainHTTP, a.public.stop))
@@ -406,6 +427,9 @@ func (a *App) Stop(ctx context.Context) error {
 	}
 	if a.private != nil {
 		errs = append(errs, step(ctx, "draining the private listener", drainHTTP, a.private.stop))
+	}
+	if err := step(ctx, "delivering the last spans", stopTracing, a.tracing.stop); err != nil {
+		a.logger.Warn("some spans are lost", "error", err) // which is no reason to call the stop a failure
 	}
 	a.closePools()
 	return errors.Join(errs...)

@@ -43,6 +43,8 @@ type Config struct {
 
 	LogFormat string `env:"ONWARD_LOG_FORMAT" envDefault:"text" desc:"text or json"`
 	LogLevel  string `env:"ONWARD_LOG_LEVEL" envDefault:"info" desc:"debug, info, warn or error"`
+
+	OTLPEndpoint string `env:"OTEL_EXPORTER_OTLP_ENDPOINT" desc:"where traces go, over HTTP, e.g. http://127.0.0.1:4318; tracing is off when unset"`
 }
 
 // Secret is a setting that never shows in a log or an error.
@@ -163,6 +165,11 @@ func (c Config) Validate(role Role) error {
 	need(len(keys) > 0, "ONWARD_SECRET_KEY", "missing; set it to 32 or more random bytes, e.g. of `openssl rand -hex 32`")
 	for _, k := range keys {
 		need(len(k) >= 32, "ONWARD_SECRET_KEY", "a key is shorter than 32 bytes")
+	}
+	if c.OTLPEndpoint != "" {
+		u, err := url.Parse(c.OTLPEndpoint)
+		need(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "", "OTEL_EXPORTER_OTLP_ENDPOINT",
+			"not an http(s) address; set it to an OTLP receiver over HTTP, e.g. http://127.0.0.1:4318, or unset it")
 	}
 	need(c.UnknownSends == "hold" || c.UnknownSends == "resend", "ONWARD_UNKNOWN_SENDS", "neither hold nor resend")
 	if _, err := recipienttime.ParseWindow(c.QuietHours); err != nil {

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,14 +25,18 @@ import (
 // childRole makes this test binary a process of the application, to be killed by a test.
 const childRole = "ONWARD_TEST_CHILD_ROLE"
 
+// childConcurrency is how many jobs of a queue such a process runs at once; 5 unless set.
+const childConcurrency = "ONWARD_TEST_CHILD_CONCURRENCY"
+
 // child runs a process of the application until it is told to stop, or killed.
 func child() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	cfg, err := app.FromEnv(nil)
+	concurrency, _ := strconv.Atoi(os.Getenv(childConcurrency))
 	if err == nil {
 		var a *app.App
-		a, err = app.New(ctx, app.Options{Config: cfg, Role: app.Role(os.Getenv(childRole)), Version: "test", Concurrency: 5})
+		a, err = app.New(ctx, app.Options{Config: cfg, Role: app.Role(os.Getenv(childRole)), Version: "test", Concurrency: cmp.Or(concurrency, 5)})
 		if err == nil {
 			err = a.Start(ctx)
 		}

@@ -15,10 +15,11 @@ import (
 	"onward/jobs"
 	"onward/jobs/recipienttime"
 	"onward/lifecycle/pgstore"
-	"onward/migrations"
 	"onward/web"
+	"onward/web/apitoken"
 	"onward/web/crmapi"
 	"onward/web/inbox"
+	"onward/web/jobsui"
 	"onward/web/track"
 	"onward/web/webhook"
 )
@@ -114,7 +115,7 @@ func (a *App) buildPublic() error {
 		return fmt.Errorf("configure tracking: %w", err)
 	}
 	r := chi.NewRouter()
-	web.Common(r, web.Options{Logger: a.logger, Observe: a.metrics.HTTP})
+	web.Common(r, web.Options{Logger: a.logger, Observe: a.metrics.HTTP, Tracer: a.tracing.requests(), Parent: publicParent})
 	r.Get("/healthz", web.Healthz)
 	hooks.Routes(r)
 	pages.Routes(r)
@@ -133,17 +134,18 @@ func contains(list []string, s string) bool {
 
 func (a *App) buildPrivate() error {
 	r := chi.NewRouter()
-	web.Common(r, web.Options{Logger: a.logger, Observe: a.metrics.HTTP})
+	web.Common(r, web.Options{Logger: a.logger, Observe: a.metrics.HTTP, Tracer: a.tracing.requests(), Parent: privateParent})
 	r.Get("/healthz", web.Healthz)
 	r.Get("/readyz", web.Readyz(a.ready))
 	r.Handle("/metrics", a.metrics.Handler())
+	tokens := apitoken.NewAuthenticator(a.pool, a.opts.Clock)
 	if a.opts.Role.serves() {
 		window, err := recipienttime.ParseWindow(a.cfg.QuietHours)
 		if err != nil {
 			return &ConfigError{Problems: []string{"ONWARD_QUIET_HOURS: " + err.Error()}}
 		}
 		api, err := crmapi.New(crmapi.Options{
-			Pool: a.pool, River: a.river, Logger: a.logger, Clock: a.opts.Clock, Wake: a.waker.Wake, Settle: a.settle,
+			Pool: a.pool, River: a.river, Tokens: tokens, Logger: a.logger, Clock: a.opts.Clock, Wake: a.waker.Wake, Settle: a.settle,
 			Observe: a.observeAPI, SMSFrom: a.smsFrom(), EmailFrom: a.cfg.EmailFrom, Version: a.opts.Version,
 			EmailPostalAddress: a.cfg.EmailPostalAddress, QuietHours: window, PublicURL: a.cfg.PublicURL, Links: a.tokens,
 		})
@@ -151,12 +153,22 @@ func (a *App) buildPrivate() error {
 			return fmt.Errorf("configure the API: %w", err)
 		}
 		api.Mount(r)
+		pages, err := jobsui.New(jobsui.Options{
+			Pool: a.pool, River: a.river, Tokens: tokens, Logger: riverLogger(a.logger), Kinds: jobs.Kinds(), Counts: a.jobCounts, Wake: a.waker.Wake,
+		})
+		if err != nil {
+			return fmt.Errorf("configure the jobs' pages: %w", err)
+		}
+		pages.Mount(r)
 	}
-	r.HandleFunc("/debug/pprof/*", pprof.Index)
-	r.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	r.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	r.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	r.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	r.Group(func(r chi.Router) {
+		r.Use(tokens.Middleware)
+		r.HandleFunc("/debug/pprof/*", pprof.Index)
+		r.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		r.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		r.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		r.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	})
 	a.private = &listener{name: "private", addr: a.cfg.privateAddr(a.opts.Role), server: server(r, a.logger)}
 	return nil
 }
@@ -169,23 +181,4 @@ func (a *App) settle(ctx context.Context, list []pgstore.Address) error {
 		}
 	}
 	return nil
-}
-
-// ready lists what keeps the process from its work.
-func (a *App) ready(ctx context.Context) map[string]string {
-	reasons := map[string]string{}
-	ctx, cancel := context.WithTimeoutCause(ctx, 2*time.Second, errors.New("time-out of the readiness check"))
-	defer cancel()
-	if err := migrations.Check(ctx, a.pool, quietLogger()); err != nil {
-		switch {
-		case errors.Is(err, migrations.ErrOutdated), errors.Is(err, migrations.ErrNewer):
-			reasons["schema"] = err.Error()
-		default:
-			reasons["database"] = "does not answer"
-		}
-	}
-	if a.inbox != nil && a.inbox.Full() {
-		reasons["inbox"] = "full"
-	}
-	return reasons
 }

@@ -38,7 +38,8 @@ func (a *App) observer() worker.Observer {
 		Verified: func(v worker.Verified) {
 			a.metrics.Verified(metrics.Verified{At: v.At, Drifted: v.Drifted, Violations: v.Violations})
 		},
-		Drift: a.metrics.Drift,
+		Drift:   a.metrics.Drift,
+		Skipped: func(why string) { a.metrics.Suppressed(why, 1) },
 	}
 }
 
@@ -90,4 +91,16 @@ func (a *App) watchPools() {
 		metrics.Pool{Name: "onward", Stat: a.pool.Stat},
 		metrics.Pool{Name: "river", Stat: a.queue.Stat},
 	)
+}
+
+// jobCounts is how many jobs there are of each state, as the metrics last read it.
+func (a *App) jobCounts() (map[string]int, bool) {
+	cluster, ok := a.metrics.Cluster()
+	counts := map[string]int{}
+	for _, states := range cluster.Jobs {
+		for state, n := range states {
+			counts[state] += int(n)
+		}
+	}
+	return counts, ok
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 )
 
 // accept measures how many callbacks are verified, committed with their job and answered. The floor commits the same two
@@ -30,14 +29,14 @@ func webLine(connections int) string { return fmt.Sprintf("web, %d connections",
 
 func (b *bench) acceptFloor(ctx context.Context, round int, floor *Line) error {
 	b.step(PartAccept, round, floor.Name)
-	if err := b.reset(ctx); err != nil {
+	if err := b.resetReceipts(ctx); err != nil {
 		return err
 	}
 	c := newCallbacks(dataBase(0), "")
 	res, err := b.pgbench.run(ctx, floorRun{
 		script: "accept", clients: b.size.pgbenchClients, lasts: b.size.acceptFor,
 		variables: map[string]string{
-			"query": c.target(1)[len(callbackPath)+1:], "headers": receiptHeaders, "body": c.body(1),
+			"query": c.target(1)[len(callbackPath)+1:], "headers": receiptHeaders, "body": string(c.appendBody(nil, 1)),
 		},
 	})
 	if err != nil {
@@ -60,7 +59,7 @@ func (b *bench) acceptProduct(ctx context.Context, round int, p *Part) (err erro
 	for k, connections := range b.size.connections {
 		l := p.line(webLine(connections))
 		b.step(PartAccept, round, l.Name)
-		if err := b.reset(ctx); err != nil {
+		if err := b.resetReceipts(ctx); err != nil {
 			return err
 		}
 		count := int((b.size.warmUp + b.size.acceptFor).Seconds() * acceptAtMost)
@@ -127,6 +126,3 @@ func because(r *loadResult) string {
 	}
 	return ": " + r.Error
 }
-
-// drainPatience bounds how long a measurement waits for work to be done.
-const drainPatience = 3 * time.Minute

@@ -70,12 +70,27 @@ type callbacks struct {
 	host   string
 	mac    hash.Hash
 	params []parameter
-	form   string
+	form   []string // the body, cut where it differs from callback to callback
 	sum    []byte
+	body   []byte
 }
 
 func newCallbacks(base int64, host string) *callbacks {
-	return &callbacks{base: base, host: host, mac: hmac.New(sha1.New, []byte(twilioToken)), params: callbackParameters(), form: callbackForm()}
+	return &callbacks{base: base, host: host, mac: hmac.New(sha1.New, []byte(twilioToken)), params: callbackParameters(), form: pieces(callbackForm())}
+}
+
+// pieces cuts a text before and behind each {…}.
+func pieces(text string) (list []string) {
+	for text != "" {
+		before, rest, found := strings.Cut(text, "{")
+		list = append(list, before)
+		if !found {
+			break
+		}
+		name, behind, _ := strings.Cut(rest, "}")
+		list, text = append(list, "{"+name+"}"), behind
+	}
+	return list
 }
 
 // signature has the length of every HMAC-SHA1 in base64.
@@ -110,14 +125,26 @@ func (c *callbacks) target(n int64) string {
 	return callbackPath + "?m=" + madeID(c.base, idMessage, n).String() + "&a=1"
 }
 
-// body is the n-th callback's.
-func (c *callbacks) body(n int64) string {
-	return strings.NewReplacer("{sid}", sidOf(n), "{to}", url.QueryEscape(phoneOf(n))).Replace(c.form)
+// appendBody appends the n-th callback's form.
+func (c *callbacks) appendBody(to []byte, n int64) []byte {
+	sid := sidOf(n)
+	for _, p := range c.form {
+		switch p {
+		case "{sid}":
+			to = append(to, sid...)
+		case "{to}":
+			to = append(to, "%2B"...)
+			to = append(to, phoneOf(n)[1:]...)
+		default:
+			to = append(to, p...)
+		}
+	}
+	return to
 }
 
 // appendRequest appends the n-th callback as it goes over the wire.
 func (c *callbacks) appendRequest(to []byte, n int64, s signature) []byte {
-	body := c.body(n)
+	c.body = c.appendBody(c.body[:0], n)
 	to = append(to, "POST "...)
 	to = append(to, c.target(n)...)
 	to = append(to, " HTTP/1.1\r\nHost: "...)
@@ -126,7 +153,7 @@ func (c *callbacks) appendRequest(to []byte, n int64, s signature) []byte {
 		"I-Twilio-Idempotency-Token: 3c0a4a1e-0d52-4dc5-a4d5-5e5bf5a7b0e5\r\nX-Twilio-Signature: "...)
 	to = append(to, s[:]...)
 	to = append(to, "\r\nContent-Length: "...)
-	to = strconv.AppendInt(to, int64(len(body)), 10)
+	to = strconv.AppendInt(to, int64(len(c.body)), 10)
 	to = append(to, "\r\n\r\n"...)
-	return append(to, body...)
+	return append(to, c.body...)
 }

@@ -49,6 +49,9 @@ func (b *bench) fanOutOnce(ctx context.Context, l *Line) (err error) {
 		return err
 	}
 	defer func() { stopAll(&err, workerProcess) }()
+	if err := b.idle(ctx); err != nil {
+		return err
+	}
 
 	api := apiClient{base: "http://" + web.Private + "/api/v1", token: token}
 	var campaign struct {
@@ -70,7 +73,7 @@ func (b *bench) fanOutOnce(ctx context.Context, l *Line) (err error) {
 	if err := api.post(ctx, "/campaigns/"+campaign.ID+"/send", nil, nil); err != nil {
 		return err
 	}
-	if err := b.waitFor(ctx, `SELECT fanned_out_at IS NOT NULL FROM campaigns WHERE public_id = $1::text::uuid`, campaign.ID); err != nil {
+	if err := b.waitFor(ctx, drainPatience, "the campaign is not fanned out", `SELECT fanned_out_at IS NOT NULL FROM campaigns WHERE public_id = $1::text::uuid`, campaign.ID); err != nil {
 		return err
 	}
 	took := time.Since(begun)
@@ -121,6 +124,7 @@ func (c apiClient) post(ctx context.Context, path string, body, answer any) erro
 	if err != nil {
 		return fmt.Errorf("POST %s: %w", path, err)
 	}
+	req.Close = true // the web process lives for a round
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	req.Header.Set("Content-Type", "application/json")
 	res, err := http.DefaultClient.Do(req)

@@ -7,9 +7,6 @@ import (
 	"time"
 )
 
-// latencyWarmUp fills pools and plans before the first measurement.
-var latencyWarmUp = rate{100, time.Second}
-
 // settled bounds how long the callbacks of one measurement may take to be applied after the last was sent.
 const settled = 20 * time.Second
 
@@ -31,7 +28,7 @@ func (r rate) atMost() int { return int(r.perSecond*r.lasts.Seconds()*1.3) + 50 
 
 func (b *bench) latencyRound(ctx context.Context, round int, p *Part) (err error) {
 	b.step(PartLatency, round, "data")
-	rows := latencyWarmUp.atMost()
+	rows := b.size.rateWarmUp.atMost()
 	for _, r := range b.size.rates {
 		rows += r.atMost()
 	}
@@ -51,8 +48,12 @@ func (b *bench) latencyRound(ctx context.Context, round int, p *Part) (err error
 	}
 	defer func() { stopAll(&err, workerProcess) }()
 
+	if err := b.idle(ctx); err != nil {
+		return err
+	}
+
 	next := loadSettings{Address: web.Public, Base: base, First: 1, Seed: uint64(round) + 1}
-	if _, err := b.latencyAt(ctx, latencyWarmUp, &next, workerProcess); err != nil {
+	if _, err := b.latencyAt(ctx, b.size.rateWarmUp, &next, workerProcess); err != nil {
 		return err
 	}
 	for _, r := range b.size.rates {
@@ -109,7 +110,7 @@ func (b *bench) latencyAt(ctx context.Context, r rate, next *loadSettings, worke
 	if got.load == nil || got.load.Answered == 0 || got.load.Refused > 0 {
 		return got, errors.New("not every callback was accepted" + because(got.load))
 	}
-	if err := b.waitFor(ctx, `SELECT count(*) >= $1 FROM receipt_outcomes`, applied+got.load.Answered); err != nil {
+	if err := b.waitFor(ctx, settled, "what was accepted is not applied", `SELECT count(*) >= $1 FROM receipt_outcomes`, applied+got.load.Answered); err != nil {
 		return got, err
 	}
 	var commits []commit
@@ -131,22 +132,4 @@ func (b *bench) latencyAt(ctx context.Context, r rate, next *loadSettings, worke
 		return got, fmt.Errorf("%d callbacks were accepted, and %d of them applied", got.load.Answered, len(got.times))
 	}
 	return got, nil
-}
-
-// waitFor asks a yes-or-no question until it is answered yes.
-func (b *bench) waitFor(ctx context.Context, query string, args ...any) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, settled, fmt.Errorf("time-out of %s: what was accepted is not applied", settled))
-	defer cancel()
-	for {
-		var yes bool
-		if err := b.pool.QueryRow(ctx, query, args...).Scan(&yes); err != nil {
-			return errors.Join(context.Cause(ctx), err)
-		}
-		if yes {
-			return nil
-		}
-		if err := sleep(ctx, drainPoll); err != nil {
-			return err
-		}
-	}
 }

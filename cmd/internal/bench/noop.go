@@ -67,27 +67,20 @@ func (b *bench) noop(ctx context.Context, p *Part) error {
 }
 
 func (b *bench) noopOnce(ctx context.Context, s noopSettings, l *Line) (err error) {
-	// One business, since a dataset begins with it.
 	if _, err := b.populate(ctx, dataset{rows: b.size.noopJobs, jobs: noopArgs{}.Kind()}); err != nil {
 		return err
 	}
-	used := startUsage(b.server)
+	if err := b.hold(ctx, jobs.QueueCallbacks); err != nil {
+		return err
+	}
 	var ready bool
 	c, err := b.start(ctx, roleNoop, s, &ready)
 	if err != nil {
 		return err
 	}
 	defer func() { stopAll(&err, c) }()
-	took, err := b.drained(ctx, jobs.QueueCallbacks)
-	if err != nil {
-		return err
-	}
-	cpu, known := cpuMeter{pid: c.pid()}.read()
-	l.add(perSecond, float64(b.size.noopJobs)/took.Seconds())
-	l.add(postgresCPU, used.since(b.size.noopJobs)[0])
-	l.add(processCPU, perUnit(cpu, known, b.size.noopJobs))
-	l.add(peakRSS, peak(c.pid()))
-	return nil
+	_, err = b.measure(ctx, jobs.QueueCallbacks, c, l)
+	return err
 }
 
 // noop is the process.

@@ -68,12 +68,12 @@ func (b *bench) sendProduct(ctx context.Context, round int, provider *fakeProvid
 		return fmt.Errorf("set the sender's pace: %w", err)
 	}
 	called := provider.calls.Load()
-	err = b.work(ctx, work{queue: jobs.QueueSendSMS, jobs: b.size.sendJobs, profile: "send", twilio: provider.url}, l)
+	done, err := b.work(ctx, work{queue: jobs.QueueSendSMS, profile: "send", twilio: provider.url}, l)
 	if err != nil {
 		return err
 	}
-	if n := provider.calls.Load() - called; n != int64(b.size.sendJobs) {
-		return fmt.Errorf("the provider was called %d times for %d messages", n, b.size.sendJobs)
+	if n := provider.calls.Load() - called; n < int64(done) {
+		return fmt.Errorf("the provider was called %d times for %d messages", n, done)
 	}
 	return nil
 }

@@ -11,8 +11,11 @@ type size struct {
 	warmUp      time.Duration
 	connections []int // accept's
 
-	applyFloor, applyJobs int // callbacks that pgbench applies, and the worker
+	drainFor              time.Duration // a worker drains a queue for so long, or until it is empty
+	applyCases            []applyCase
+	applyFloor, applyJobs int // callbacks that wait for pgbench, and for the worker
 	noopJobs              int
+	rateWarmUp            rate // fills pools and plans before the first measurement of latency
 	rates                 []rate
 	sendFloor, sendJobs   int
 	recipients            int
@@ -29,26 +32,28 @@ func fullSize() size {
 	return size{
 		name: "full", rounds: 3,
 		acceptFor: 5 * time.Second, warmUp: time.Second, connections: []int{64, 256},
-		applyFloor: 9_600, applyJobs: 40_000,
-		noopJobs: 60_000,
+		drainFor: 6 * time.Second, applyCases: applyCases(), applyFloor: 9_600, applyJobs: 40_000,
+		noopJobs:   60_000,
+		rateWarmUp: rate{100, 2 * time.Second},
 		rates: []rate{
 			{10, 20 * time.Second}, {200, 10 * time.Second}, {1000, 10 * time.Second}, {3000, 10 * time.Second},
 		},
-		sendFloor: 6_400, sendJobs: 6_000,
+		sendFloor: 6_400, sendJobs: 12_000,
 		recipients:     100_000,
 		pgbenchClients: 64,
 	}
 }
 
-// quickSize takes under a minute on two cores.
+// quickSize takes half a minute on two idle cores, and under a minute on busy ones.
 func quickSize() size {
 	return size{
 		name: "quick", rounds: 1,
-		acceptFor: 2 * time.Second, warmUp: 500 * time.Millisecond, connections: []int{64, 256},
-		applyFloor: 3_200, applyJobs: 12_000,
-		noopJobs:  15_000,
-		rates:     []rate{{10, 4 * time.Second}, {200, 3 * time.Second}, {1000, 3 * time.Second}},
-		sendFloor: 1_920, sendJobs: 1_500,
+		acceptFor: time.Second, warmUp: 300 * time.Millisecond, connections: []int{64, 256},
+		drainFor: 1500 * time.Millisecond, applyCases: applyCases()[:1], applyFloor: 1_280, applyJobs: 10_000,
+		noopJobs:   10_000,
+		rateWarmUp: rate{100, 500 * time.Millisecond},
+		rates:      []rate{{10, 2 * time.Second}, {200, 1500 * time.Millisecond}, {1000, 1500 * time.Millisecond}},
+		sendFloor:  640, sendJobs: 1_500,
 		recipients:     20_000,
 		pgbenchClients: 64,
 	}
