@@ -158,7 +158,9 @@ type CampaignHaltArgs struct {
 func (CampaignHaltArgs) Kind() string { return "campaign_halt" }
 
 // InsertOpts names the queue; there it comes before fan-outs.
-func (CampaignHaltArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueMaintenance} }
+func (CampaignHaltArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueMaintenance}
+}
 
 // ReconcileArgs looks for evidence of a send whose outcome is unknown.
 type ReconcileArgs struct {

@@ -6,8 +6,21 @@ import "github.com/riverqueue/river"
 func Kinds() []string {
 	var kinds []string
 	for _, args := range []river.JobArgs{
-		ReplyArgs{}, UnsubscribeArgs{}, StatusCallbackArgs{}, EmailEventArgs{}, TrackArgs{}, PurchaseArgs{}, SubscriptionArgs{},
-		CancellationArgs{}, SendArgs{}, FanOutArgs{}, CampaignHaltArgs{}, ReconcileArgs{}, PollMessagesArgs{}, VerifySampleArgs{}, PartitionsArgs{},
+		ReplyArgs{},
+		UnsubscribeArgs{},
+		StatusCallbackArgs{},
+		EmailEventArgs{},
+		TrackArgs{},
+		PurchaseArgs{},
+		SubscriptionArgs{},
+		CancellationArgs{},
+		SendArgs{},
+		FanOutArgs{},
+		CampaignHaltArgs{},
+		ReconcileArgs{},
+		PollMessagesArgs{},
+		VerifySampleArgs{},
+		PartitionsArgs{},
 	} {
 		kinds = append(kinds, args.Kind())
 	}

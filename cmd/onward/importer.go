@@ -70,7 +70,7 @@ func runImportBusinesses(ctx context.Context, t *terminal, args []string) error 
 	if err != nil {
 		return err
 	}
-	defer src.close()
+	defer func() { _ = src.close() }()
 	tab, err := newTable(src.r, businessColumns(), []string{nameColumn})
 	if err != nil {
 		return src.wrong(err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -160,6 +161,11 @@ func (a *applier) softBounce(ctx context.Context, tx pgx.Tx, r receipt, e resend
 		return ignored("soft bounce that was taken before"), true, nil
 	case reported != 0 && reported != attempt:
 		return ignored("soft bounce of an earlier attempt"), true, nil
+	case state.Rank() == lifecycle.MessageDispatching.Rank():
+		// The send's own answer is being recorded, and would overtake a message that is queued again now.
+		wait := unmatched("settled:" + strconv.FormatInt(id, 10))
+		wait.detail = "the bounce came before the send was settled"
+		return wait, true, nil
 	case state.Final() || state == lifecycle.MessageQueued:
 		return ignored("soft bounce of a message that is settled or queued"), true, nil
 	case attempt > len(softRetries()):

@@ -38,7 +38,7 @@ func (p *noted) Send(_ context.Context, m provider.Message) (provider.Accepted, 
 // at most n × rate + 1 calls are made. The clock is the provider's.
 func TestPace_overAnyWindowOverTheWholeFleet(t *testing.T) {
 	t.Parallel()
-	const rate, n = 25.0, 75 // three seconds' worth
+	const rate, n = 20.0, 60 // three seconds' worth
 	p := &noted{all: make(chan struct{}), want: n}
 	b := setup(t, func(o *Options) { o.SMS, o.SMSPerSecond = p, rate })
 	campaign := b.campaign(jobs.ChannelSMS)
@@ -91,5 +91,5 @@ func TestPace_overAnyWindowOverTheWholeFleet(t *testing.T) {
 	}
 }
 
-// slack is what the way from the slot to the provider may vary by, in calls: a quarter of a slot and 20 ms of a busy machine.
-func slack(rate float64) float64 { return 0.25 + rate*0.02 }
+// slack is what the way from the slot to the provider may vary by on a machine that runs other tests, in calls: one slot.
+func slack(float64) float64 { return 1 }

@@ -211,7 +211,7 @@ const (
 
 // reserve takes the sender's next slot over the whole fleet. Slots are spaced by the slower of the sender's and
 // the campaign's pace. A job that gets none is put behind those that were put to sleep before it; what somebody waits
-// for, such as a test message, is not.
+// for, such as a test message, is not, and looks twice as far ahead: behind all slots that a campaign has taken.
 func (s *sender) reserve(ctx context.Context, args jobs.SendArgs) (slot, error) {
 	address, perSecond := s.senderOf(args.Channel)
 	got, err := s.takeSlot(ctx, args, address, lead)
@@ -281,7 +281,8 @@ func (s *sender) takeSlot(ctx context.Context, args jobs.SendArgs, address strin
 					slowdown = CASE WHEN s.updated_at < clock_timestamp() - make_interval(secs => $8) THEN GREATEST(1, s.slowdown * 0.98) ELSE s.slowdown END
 				FROM pace
 				WHERE s.channel = $3 AND s.address = $2
-					AND s.next_slot_at <= clock_timestamp() + make_interval(secs => GREATEST($4, LEAST($5 * pace.spacing, 5)))
+					AND s.next_slot_at <= clock_timestamp()
+						+ make_interval(secs => GREATEST($4, LEAST($5 * pace.spacing, 5)) * CASE WHEN pace.alone THEN 2 ELSE 1 END)
 				RETURNING GREATEST(extract(epoch FROM s.next_slot_at - clock_timestamp())::float8 - s.slowdown::float8 * pace.spacing, 0) AS at
 			)
 			SELECT (SELECT at FROM slot), (SELECT spacing FROM pace), (SELECT alone FROM pace)`,

@@ -135,8 +135,8 @@ func (u *unit) apply(ctx context.Context, facts ...pgstore.Fact) ([]pgstore.Appl
 }
 
 // enqueue inserts a job with the transaction.
-func (u *unit) enqueue(ctx context.Context, args river.JobArgs, opts *river.InsertOpts) error {
-	inserted, err := u.river.InsertTx(ctx, u, args, opts)
+func (u *unit) enqueue(ctx context.Context, args river.JobArgs) error {
+	inserted, err := u.river.InsertTx(ctx, u, args, nil)
 	if err != nil {
 		return fmt.Errorf("enqueue %s: %w", args.Kind(), err)
 	}
@@ -157,7 +157,7 @@ func (u *unit) requeue(ctx context.Context, keys []string) error {
 		if args == nil {
 			continue
 		}
-		if err := u.enqueue(ctx, args, nil); err != nil {
+		if err := u.enqueue(ctx, args); err != nil {
 			return err
 		}
 	}

@@ -122,12 +122,12 @@ func (u *unit) moveCampaign(ctx context.Context, name string, c lockedCampaign, 
 		if err := u.setCampaign(ctx, c, campaignPaused, reason); err != nil {
 			return err
 		}
-		return u.enqueue(ctx, halt, nil)
+		return u.enqueue(ctx, halt)
 	}
 	if err := u.setCampaign(ctx, c, campaignCancelled, reason); err != nil || c.status == campaignDraft {
 		return err
 	}
-	return u.enqueue(ctx, halt, nil)
+	return u.enqueue(ctx, halt)
 }
 
 // launch begins, or goes on with, the freezing of the audience; the same job makes the messages when its time has come.
@@ -139,7 +139,7 @@ func (u *unit) launch(ctx context.Context, c lockedCampaign, fanOut jobs.FanOutA
 	if err := u.setCampaign(ctx, c, status, ""); err != nil {
 		return err
 	}
-	return u.enqueue(ctx, fanOut, nil)
+	return u.enqueue(ctx, fanOut)
 }
 
 func (u *unit) setCampaign(ctx context.Context, c lockedCampaign, status, reason string) error {

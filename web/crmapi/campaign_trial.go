@@ -131,5 +131,5 @@ func (u *unit) queueTest(ctx context.Context, to pgstore.Address, public uuid.UU
 	if err != nil {
 		return err
 	}
-	return u.enqueue(ctx, jobs.SendArgs{MessageID: id, Channel: to.Channel}, nil)
+	return u.enqueue(ctx, jobs.SendArgs{MessageID: id, Channel: to.Channel})
 }

@@ -105,7 +105,7 @@ func (u *unit) resolveNotSent(ctx context.Context, m unresolved) error {
 	if err != nil {
 		return err
 	}
-	if err := u.enqueue(ctx, jobs.SendArgs{MessageID: m.id, Channel: m.channel}, nil); err != nil {
+	if err := u.enqueue(ctx, jobs.SendArgs{MessageID: m.id, Channel: m.channel}); err != nil {
 		return err
 	}
 	return moved.Count(ctx, u)

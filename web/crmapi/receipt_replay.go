@@ -55,7 +55,7 @@ func (a *API) replayReceipt(ctx context.Context, in *replayReceiptInput) (*answe
 		if err != nil {
 			return nil, fmt.Errorf("take back a receipt's outcome: %w", err)
 		}
-		if err := u.enqueue(ctx, args, nil); err != nil {
+		if err := u.enqueue(ctx, args); err != nil {
 			return nil, err
 		}
 		_, err = u.record(ctx, "receipt.replay", targetReceipt, in.ID.String(), note, nil)

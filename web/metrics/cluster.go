@@ -55,7 +55,8 @@ func clusterGauges(o Options) []gauge {
 		{"onward_oldest_unknown_send_age_seconds", "Time since the send whose outcome has been unknown for the longest became so; 0 where none is.", "", nil},
 		{
 			"onward_sender_slowdown", "Factor on the time between two sends of the channel's slowest sender; above 1 while a provider finds us too fast.",
-			"channel", []string{"sms", "email"},
+			"channel",
+			[]string{"sms", "email"},
 		},
 		{"onward_campaigns_self_paused", "Campaigns that a fault paused, not an operator.", "", nil},
 		{"onward_partitions_ahead_seconds", "Time for which there are partitions for receipts to come; they are made four weeks ahead.", "", nil},

@@ -58,6 +58,16 @@ func (s *stack) counters(path string) map[string]any {
 	return counters
 }
 
+// awaitLongCampaign waits until a campaign of many is sent, as long as that takes.
+func (s *stack) awaitLongCampaign(path string) {
+	s.Helper()
+	require.Eventually(s, func() bool {
+		var c object
+		s.call("GET", path, nil, &c, 200)
+		return c.str("status") == "sent"
+	}, time.Hour, 50*time.Millisecond)
+}
+
 // callsOf lists the calls with a text that begins so.
 func (s *stack) callsOf(prefix string) (list []providersim.Call) {
 	for _, c := range s.sim.Calls() {
@@ -74,7 +84,6 @@ func (s *stack) halt(path, move, prefix string) (called int) {
 	s.Helper()
 	s.call("POST", path+"/"+move, nil, nil, 202)
 	at := time.Now()
-	moving := s.count(`SELECT count(*) FROM messages WHERE state = 'dispatching'`)
 	s.eventually("no job of it waits", func() bool {
 		return s.count(`SELECT count(*) FROM river_job WHERE kind = 'send' AND state IN ('available', 'scheduled', 'retryable')`) == 0
 	})
@@ -88,15 +97,16 @@ func (s *stack) halt(path, move, prefix string) (called int) {
 			late++
 		}
 	}
-	s.Logf("%s: %d calls were under way, %d of them began after the answer; its jobs were gone after %s", move, moving, late, took.Round(time.Millisecond))
-	require.LessOrEqual(s, late, moving)
-	require.Less(s, took, 3*time.Second) // a second, and what a loaded machine adds
+	s.Logf("%s: %d calls that were decided before the answer began after it; its jobs were gone after %s", move, late, took.Round(time.Millisecond))
+	require.Zero(s, s.count(`SELECT count(*) FROM messages WHERE dispatched_at > $1`, at), "dispatched after the answer")
+	require.LessOrEqual(s, late, 50, "no more than the workers that there are")
+	require.Less(s, took, 10*time.Second) // a second, and what a loaded machine adds; of themselves they would take 40
 	return len(s.callsOf(prefix))
 }
 
-// A pause and a cancellation act at once, not as each job's turn comes; a resume goes on, and everyone is called once.
+// A pause and a cancellation act at once, not as each job's turn comes; a resume goes on, and everyone is called once. It
+// looks at the clock, so no test runs beside it.
 func TestCampaign_pauseResumeCancel(t *testing.T) {
-	t.Parallel()
 	const n, pace = 2000, 50
 	s := start(t, func(o *app.Options) {
 		o.Tune = func(w *worker.Options) { w.SMSPerSecond = 1e5 }
@@ -109,7 +119,7 @@ func TestCampaign_pauseResumeCancel(t *testing.T) {
 	s.eventually("it is under way", func() bool { return len(s.callsOf("First")) >= 3*pace })
 	// Its pace is what was asked for, not a fraction of it: two seconds for a hundred, and what a loaded machine adds.
 	calls := s.callsOf("First")
-	require.Less(t, calls[3*pace-1].Begin.Sub(calls[pace-1].Begin), 4*time.Second)
+	require.Less(t, calls[3*pace-1].Begin.Sub(calls[pace-1].Begin), 6*time.Second)
 	paused := s.halt(first, "pause", "First")
 	require.InDelta(t, n-paused, s.counters(first)["queued"], 0)
 	require.Zero(t, s.counters(first)["dispatching"])
@@ -126,7 +136,7 @@ func TestCampaign_pauseResumeCancel(t *testing.T) {
 	_, err = s.db.Pool.Exec(t.Context(), `UPDATE campaigns SET per_second = NULL`) // the rest of the test need not take 40 s
 	require.NoError(t, err)
 	s.call("POST", first+"/resume", nil, nil, 202)
-	s.awaitCampaign(strings.TrimPrefix(first, "/campaigns/"), "sent")
+	s.awaitLongCampaign(first)
 	called := map[string]int{}
 	for _, c := range s.callsOf("First") {
 		called[c.To]++
@@ -166,13 +176,12 @@ func TestCampaign_testAndResend(t *testing.T) {
 	s.eventually("the line is long", func() bool { return s.counters(line)["queued"].(float64) > 900 })
 	var m object
 	s.call("POST", line+"/test", object{"to": "+13055550199"}, &m, 202)
-	at := time.Now()
 	s.eventually("the test message is delivered", func() bool {
 		var got object
 		s.call("GET", "/messages/"+m.str("id"), nil, &got, 200)
 		return got.str("state") == "delivered"
 	})
-	require.Less(t, time.Since(at), 15*time.Second, "it does not wait for a thousand others")
+	require.Positive(t, s.counters(line)["queued"], "it did not wait for a thousand others")
 	require.Zero(t, s.count(`SELECT count(*) FROM businesses WHERE category = 'line' AND contact_status <> 'pending' AND id NOT IN (SELECT business_id FROM messages WHERE state <> 'queued')`))
 	s.call("POST", line+"/cancel", nil, nil, 202)
 
@@ -205,11 +214,7 @@ func TestCampaign_large(t *testing.T) {
 	watch := s.watchTransactions()
 
 	id := strings.TrimPrefix(s.launch("large", "Hello {{.Name}} of {{.City}}", 0), "/campaigns/")
-	require.Eventually(t, func() bool {
-		var c object
-		s.call("GET", "/campaigns/"+id, nil, &c, 200)
-		return c.str("status") == "sent"
-	}, time.Hour, 50*time.Millisecond)
+	s.awaitLongCampaign("/campaigns/" + id)
 	memory := peakMemory(t, child.Process.Pid)
 	longest, query := watch()
 

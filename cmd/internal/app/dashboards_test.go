@@ -80,7 +80,7 @@ func TestDashboardsRulesAndRunbooks(t *testing.T) {
 			healthy = append(healthy, withoutThresholds(r.Query))
 		}
 	}
-	p.eventually("every query returns something", func() []string { return p.dead(healthy) })
+	p.eventually("every query returns something", p.asking(healthy))
 	require.Empty(t, p.unwatched(), "metrics that no dashboard and no rule looks at")
 	p.eventually("nothing fires while all is well", func() []string {
 		names := p.firing()
@@ -97,7 +97,7 @@ func TestDashboardsRulesAndRunbooks(t *testing.T) {
 		return slices.DeleteFunc(broken(), func(name string) bool { return names[name] })
 	})
 	faulty := append(needFault(), runbookQueries(t)...)
-	p.eventually("every query that needs a fault returns something", func() []string { return p.dead(faulty) })
+	p.eventually("every query that needs a fault returns something", p.asking(faulty))
 
 	scraped.Close()
 	p.eventually("Onward is gone", func() []string {
@@ -143,6 +143,14 @@ func (p *prometheusServer) eventually(what string, fn func() []string) {
 		}
 	}
 	require.Empty(p, left, "%s, within %s; still:\n%s", what, wait, strings.Join(left, "\n"))
+}
+
+// asking asks again what has returned nothing so far.
+func (p *prometheusServer) asking(queries []string) func() []string {
+	return func() []string {
+		queries = p.dead(queries)
+		return queries
+	}
 }
 
 // dead lists the queries that return nothing.
