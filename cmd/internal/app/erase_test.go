@@ -212,5 +212,13 @@ func TestPoll_ofALostCallback(t *testing.T) {
 	confirmed := s.transitions(id, "sms_delivered")
 	require.Len(t, confirmed, 1)
 	require.Equal(t, "system", confirmed[0]["source"].(map[string]any)["type"])
-	require.Equal(t, "poll_messages", confirmed[0]["job"].(map[string]any)["kind"])
+	var timeline page
+	s.call("GET", "/crm/businesses/"+id+"/timeline", nil, &timeline, 200)
+	asked := 0
+	for _, i := range timeline.Items {
+		if job, ok := i["job"].(map[string]any); ok && i.str("event") == "sms_delivered" && job["kind"] == "poll_messages" {
+			asked++
+		}
+	}
+	require.Equal(t, 1, asked, "the job that asked is shown")
 }

@@ -34,7 +34,8 @@ func (b *bench) acceptFloor(ctx context.Context, round int, floor *Line) error {
 	}
 	c := newCallbacks(dataBase(0), "")
 	res, err := b.pgbench.run(ctx, floorRun{
-		script: "accept", clients: b.size.pgbenchClients, lasts: b.size.acceptFor,
+		// Long enough for its sessions' first transactions, which are slow, not to count for much.
+		script: "accept", clients: b.size.pgbenchClients, lasts: max(b.size.acceptFor, b.size.floorAtLeast),
 		variables: map[string]string{
 			"query": c.target(1)[len(callbackPath)+1:], "headers": receiptHeaders, "body": string(c.appendBody(nil, 1)),
 		},

@@ -7,9 +7,10 @@ type size struct {
 	name   string
 	rounds int
 
-	acceptFor   time.Duration // of each measurement of accept, after the warm-up
-	warmUp      time.Duration
-	connections []int // accept's
+	acceptFor    time.Duration // of each measurement of accept, after the warm-up
+	warmUp       time.Duration
+	floorAtLeast time.Duration
+	connections  []int // accept's
 
 	drainFor              time.Duration // a worker drains a queue for so long, or until it is empty
 	applyCases            []applyCase
@@ -48,7 +49,7 @@ func fullSize() size {
 func quickSize() size {
 	return size{
 		name: "quick", rounds: 1,
-		acceptFor: time.Second, warmUp: 300 * time.Millisecond, connections: []int{64, 256},
+		acceptFor: time.Second, warmUp: 300 * time.Millisecond, floorAtLeast: 2 * time.Second, connections: []int{64, 256},
 		drainFor: 1500 * time.Millisecond, applyCases: applyCases()[:1], applyFloor: 1_280, applyJobs: 10_000,
 		noopJobs:   10_000,
 		rateWarmUp: rate{100, 500 * time.Millisecond},

@@ -1,5 +1,5 @@
 -- What applying one delivered callback reads and writes: receipt, message, fact, business, transition, outcome, counters
--- of the campaign, job. Each client has rows of its own: the n-th of all, counted from 1.
+-- of the campaign (last, since others wait for their rows), job. Each client has rows of its own: the n-th of all, counted from 1.
 \set i :i + 1
 \set n :i * :clients + :client_id + 1
 \set high ((:base + :n) << 16) | 28672
@@ -26,10 +26,10 @@ INSERT INTO transitions (fact_id, business_id, axis, from_status, to_status, ver
 VALUES (:fact::bigint, :business::bigint, 'contact', 'sms_sent', 'sms_sent', 'no_change');
 INSERT INTO receipt_outcomes (receipt_id, outcome)
 VALUES (encode(int8send(:high::bigint) || int8send(:low::bigint), 'hex')::uuid, 'applied');
-INSERT INTO campaign_counters AS c (campaign_id, shard, state, n)
-VALUES (:campaign::bigint, :message::bigint % 16, 'delivered', 1), (:campaign::bigint, :message::bigint % 16, 'sent', -1)
-ON CONFLICT (campaign_id, shard, state) DO UPDATE SET n = c.n + EXCLUDED.n;
 UPDATE river_job
 SET state = 'completed', attempt = 1, attempted_at = now(), finalized_at = clock_timestamp()
 WHERE id = :n::bigint;
+INSERT INTO campaign_counters AS c (campaign_id, shard, state, n)
+VALUES (:campaign::bigint, :message::bigint % 16, 'delivered', 1), (:campaign::bigint, :message::bigint % 16, 'sent', -1)
+ON CONFLICT (campaign_id, shard, state) DO UPDATE SET n = c.n + EXCLUDED.n;
 COMMIT;

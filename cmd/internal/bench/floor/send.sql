@@ -35,10 +35,10 @@ SET contact_status = 'sms_sent', reached = 'sms_sent', bounced = false, folded_a
 WHERE id = :business::bigint;
 INSERT INTO transitions (fact_id, business_id, axis, from_status, to_status, verdict)
 VALUES (:fact::bigint, :business::bigint, 'contact', 'pending', 'sms_sent', 'applied');
-INSERT INTO campaign_counters AS c (campaign_id, shard, state, n)
-VALUES (:campaign::bigint, :n::bigint % 16, 'accepted', 1), (:campaign::bigint, :n::bigint % 16, 'dispatching', -1)
-ON CONFLICT (campaign_id, shard, state) DO UPDATE SET n = c.n + EXCLUDED.n;
 UPDATE river_job
 SET state = 'completed', attempt = 1, attempted_at = now(), finalized_at = clock_timestamp()
 WHERE id = :n::bigint;
+INSERT INTO campaign_counters AS c (campaign_id, shard, state, n)
+VALUES (:campaign::bigint, :n::bigint % 16, 'accepted', 1), (:campaign::bigint, :n::bigint % 16, 'dispatching', -1)
+ON CONFLICT (campaign_id, shard, state) DO UPDATE SET n = c.n + EXCLUDED.n;
 COMMIT;
