@@ -249,7 +249,6 @@ func (s *stack) transitions(business, event string) []object {
 	var out []object
 	for _, i := range p.Items {
 		if i.str("kind") == "transition" && (event == "" || i.str("event") == event) {
-			delete(i, "job") // which may still be on its way to completed
 			out = append(out, i)
 		}
 	}
