@@ -35,7 +35,7 @@ type rule struct {
 // rules bind what ships. Tests may import any package of ours but those of cmd, where they may import cmd/pgtest.
 func rules() []rule {
 	stdlibAlone := []string{}
-	store := []string{"lifecycle", "lifecycle/pgstore"}
+	store := []string{"lifecycle", "lifecycle/pgstore", "lifecycle/pgstore/analytics"}
 	// Small packages that know nobody, for those who need the same thing on both sides of a job or a page.
 	small := []string{"jobs/messagetext", "jobs/recipienttime", "jobs/segments", "jobs/tracktoken", "web/apitoken"}
 

@@ -1,0 +1,186 @@
+package analytics
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"onward/lifecycle/pgstore"
+)
+
+// RevenueQuery selects payments and says whom they are credited to.
+type RevenueQuery struct {
+	Attribution
+	By       FunnelBy  // FunnelByCampaign, FunnelByChannel or FunnelByWeek (of the payment); "": by campaign
+	After    time.Time // paid at or after; zero: no limit
+	Before   time.Time // paid before; zero: no limit
+	TimeZone string    // IANA name, of the weeks; "": UTC
+}
+
+// Revenue is whose money it is. Rows of one currency add up to what payments say; those of two never.
+type Revenue struct {
+	AsOf *time.Time // see Funnel.AsOf
+	// Rows are ordered by currency, then week or net, the largest first; what nobody is credited with comes last.
+	Rows []RevenueRow
+	// Totals is one row a currency, of all payments.
+	Totals []RevenueRow
+}
+
+// RevenueRow is the money of one group in one currency.
+type RevenueRow struct {
+	Attributed bool      // false: no campaign touched within the window
+	Campaign   Campaign  // by campaign
+	Channel    string    // by channel
+	Week       time.Time // by week: Monday, 00:00 in the query's time zone
+	Currency   string    // ISO 4217
+	Payments   int64
+	Gross      int64 // in cents
+	Refunded   int64
+	Net        int64 // Gross - Refunded
+}
+
+// ReadRevenue reads whose money it is.
+func ReadRevenue(ctx context.Context, q pgstore.Querier, query RevenueQuery) (Revenue, error) {
+	r, err := readRevenue(ctx, q, query)
+	if err != nil {
+		return Revenue{}, fmt.Errorf("read revenue: %w", err)
+	}
+	return r, nil
+}
+
+func readRevenue(ctx context.Context, q pgstore.Querier, query RevenueQuery) (Revenue, error) {
+	var out Revenue
+	rule, err := query.Attribution.normal()
+	if err != nil {
+		return out, err
+	}
+	p, err := ReadProgress(ctx, q)
+	if err != nil {
+		return out, err
+	}
+	out.AsOf = p.AsOf
+	if query.By == "" {
+		query.By = FunnelByCampaign
+	}
+	args := []any{string(rule.Model), rule.WindowDays, since(query.After), before(query.Before)}
+	var key string
+	switch query.By {
+	case FunnelByCampaign:
+		key = `campaign_id::text`
+	case FunnelByChannel:
+		key = `channel`
+	case FunnelByWeek:
+		args = append(args, zone(query.TimeZone))
+		key = `extract(epoch FROM date_trunc('week', at, $5))::bigint::text`
+	default:
+		return out, fmt.Errorf("unknown grouping %q", query.By)
+	}
+	rows, err := q.Query(ctx, `
+		SELECT model = 'all', `+key+`, currency, count(*), sum(amount_in_cents)::bigint, sum(refunded_in_cents)::bigint
+		FROM analytics_credits
+		WHERE payment_id <> 0 AND model IN ('all', $1) AND from_days <= $2 AND until_days > $2 AND at >= $3 AND at < $4
+		GROUP BY 1, 2, 3`, args...)
+	if err != nil {
+		return out, err
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (g money, err error) {
+		err = row.Scan(&g.all, &g.key, &g.currency, &g.n, &g.gross, &g.refunded)
+		return g, err
+	})
+	if err != nil {
+		return out, err
+	}
+	var keys []string
+	for _, g := range list {
+		keys = append(keys, g.key)
+	}
+	name, err := namer(ctx, q, query.By, keys, query.TimeZone)
+	if err != nil {
+		return out, err
+	}
+	out.Rows, out.Totals = share(list, query.By, name)
+	return out, nil
+}
+
+// money is one group as read: of all payments, or of those that a campaign is credited with.
+type money struct {
+	all                bool
+	key, currency      string
+	n, gross, refunded int64
+}
+
+// share makes rows of groups. What of all payments no campaign is credited with is left for a row of its own.
+func share(list []money, by FunnelBy, name func(string) named) (rows, totals []RevenueRow) {
+	type rest struct{ key, currency string }
+	left, total := map[rest]*RevenueRow{}, map[string]*RevenueRow{}
+	place := func(g money) rest {
+		if by == FunnelByWeek {
+			return rest{g.key, g.currency}
+		}
+		return rest{"", g.currency}
+	}
+	for _, g := range list {
+		if !g.all {
+			continue
+		}
+		k := place(g)
+		if left[k] == nil {
+			left[k] = &RevenueRow{Currency: g.currency}
+			if by == FunnelByWeek {
+				left[k].Week = name(g.key).week
+			}
+		}
+		if total[g.currency] == nil {
+			total[g.currency] = &RevenueRow{Currency: g.currency}
+		}
+		left[k].add(g, 1)
+		total[g.currency].add(g, 1)
+	}
+	for _, g := range list {
+		if g.all {
+			continue
+		}
+		n := name(g.key)
+		r := RevenueRow{Attributed: true, Currency: g.currency, Campaign: n.campaign, Channel: n.channel, Week: n.week}
+		r.add(g, 1)
+		rows = append(rows, r)
+		if l := left[place(g)]; l != nil {
+			l.add(g, -1)
+		}
+	}
+	for _, r := range left {
+		if r.Payments != 0 {
+			rows = append(rows, *r)
+		}
+	}
+	for _, r := range total {
+		totals = append(totals, *r)
+	}
+	slices.SortFunc(rows, func(a, b RevenueRow) int {
+		return cmp.Or(cmp.Compare(a.Currency, b.Currency), a.Week.Compare(b.Week), compareBool(b.Attributed, a.Attributed),
+			cmp.Compare(b.Net, a.Net), cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.Campaign.ID.String(), b.Campaign.ID.String()))
+	})
+	slices.SortFunc(totals, func(a, b RevenueRow) int { return cmp.Compare(a.Currency, b.Currency) })
+	return rows, totals
+}
+
+func (r *RevenueRow) add(g money, sign int64) {
+	r.Payments += sign * g.n
+	r.Gross += sign * g.gross
+	r.Refunded += sign * g.refunded
+	r.Net = r.Gross - r.Refunded
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
