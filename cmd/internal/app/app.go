@@ -59,6 +59,8 @@ type Options struct {
 	Concurrency int
 	// Moved is told of each change of a status that this process commits; may be nil.
 	Moved func(worker.Moved)
+	// Demo says, on the console's pages, that what they show is made up.
+	Demo bool
 	// Tune changes the worker's options before the start, for tests.
 	Tune func(*worker.Options)
 }

@@ -17,6 +17,7 @@ import (
 	"onward/lifecycle/pgstore"
 	"onward/web"
 	"onward/web/apitoken"
+	"onward/web/console"
 	"onward/web/crmapi"
 	"onward/web/inbox"
 	"onward/web/jobsui"
@@ -135,6 +136,10 @@ func contains(list []string, s string) bool {
 func (a *App) buildPrivate() error {
 	r := chi.NewRouter()
 	web.Common(r, web.Options{Logger: a.logger, Observe: a.metrics.HTTP, Tracer: a.tracing.requests(), Parent: privateParent})
+	sessions := console.NewSessions(a.pool, a.logger)
+	if a.opts.Role.serves() {
+		r.Use(sessions.Middleware)
+	}
 	r.Get("/healthz", web.Healthz)
 	r.Get("/readyz", web.Readyz(a.ready))
 	r.Handle("/metrics", a.metrics.Handler())
@@ -153,13 +158,19 @@ func (a *App) buildPrivate() error {
 			return fmt.Errorf("configure the API: %w", err)
 		}
 		api.Mount(r)
+		if err := a.buildConsole(r, api, sessions, tokens); err != nil {
+			return err
+		}
 		pages, err := jobsui.New(jobsui.Options{
 			Pool: a.pool, River: a.river, Tokens: tokens, Logger: riverLogger(a.logger), Kinds: jobs.Kinds(), Counts: a.jobCounts, Wake: a.waker.Wake,
 		})
 		if err != nil {
 			return fmt.Errorf("configure the jobs' pages: %w", err)
 		}
-		pages.Mount(r)
+		r.Group(func(r chi.Router) {
+			r.Use(console.RequireSession)
+			pages.Mount(r)
+		})
 	}
 	r.Group(func(r chi.Router) {
 		r.Use(tokens.Middleware)
@@ -170,6 +181,21 @@ func (a *App) buildPrivate() error {
 		r.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	})
 	a.private = &listener{name: "private", addr: a.cfg.privateAddr(a.opts.Role), server: server(r, a.logger)}
+	return nil
+}
+
+// buildConsole mounts the operators' pages, which act through the API.
+func (a *App) buildConsole(r chi.Router, api *crmapi.API, sessions *console.Sessions, tokens *apitoken.Authenticator) error {
+	calls := chi.NewRouter()
+	api.Mount(calls)
+	pages, err := console.New(console.Options{
+		Pool: a.pool, Sessions: sessions, Tokens: tokens, API: calls, Logger: a.logger, Clock: a.opts.Clock, Version: a.opts.Version,
+		Demo: a.opts.Demo,
+	})
+	if err != nil {
+		return fmt.Errorf("configure the console: %w", err)
+	}
+	pages.Mount(r)
 	return nil
 }
 
