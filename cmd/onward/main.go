@@ -3,12 +3,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -50,7 +52,7 @@ func commands() []command {
 		{"bench", "[flags]", "the benchmarks that the README quotes, on a database of its own", runBench},
 		{"import", "businesses [flags] FILE.csv|-", "creates and updates businesses from CSV, with a report of refused rows", runImport},
 		{"suppressions", "list|add|lift|import|export", "addresses that must not be written to", runSuppressions},
-		{"version", "", "prints the version", runVersion},
+		{"version", "[flags]", "prints the version", runVersion},
 	}
 }
 
@@ -128,7 +130,7 @@ func (t *terminal) flags(name, args, about string, examples ...string) *flag.Fla
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // errors are ours to print, in one line
 	fs.Usage = func() {
-		fmt.Fprintf(t.stdout, "Usage: onward %s %s\n\n%s\n", name, args, about)
+		fmt.Fprintf(t.stdout, "Usage: onward %s\n\n%s\n", strings.TrimSpace(name+" "+args), about)
 		if len(examples) > 0 {
 			fmt.Fprint(t.stdout, "\nExamples:\n")
 			for _, e := range examples {
@@ -149,11 +151,18 @@ func (t *terminal) flags(name, args, about string, examples ...string) *flag.Fla
 
 // parse reads flags; what is wrong with them is a usage error.
 func parse(fs *flag.FlagSet, args []string) error {
+	usage := fs.Usage
+	fs.Usage = func() {} // else a wrong flag prints it, too
 	err := fs.Parse(args)
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
+	fs.Usage = usage
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		usage()
+		return err
+	case err != nil:
 		return usagef("%s", err.Error())
 	}
-	return err
+	return nil
 }
 
 // settings appends the table of settings to a command's -h.
@@ -173,8 +182,18 @@ func (t *terminal) settings(fs *flag.FlagSet) {
 }
 
 func runVersion(_ context.Context, t *terminal, args []string) error {
-	if len(args) > 0 {
+	fs := t.flags("version", "[flags]", "Prints the version of this binary: the commit that it was built from.", "onward version", "onward version --json")
+	asJSON := fs.Bool("json", false, "print version, Go's version and platform as JSON")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	if fs.NArg() > 0 {
 		return usagef("takes no arguments")
+	}
+	if *asJSON {
+		return json.NewEncoder(t.stdout).Encode(map[string]string{
+			"version": version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,
+		})
 	}
 	fmt.Fprintln(t.stdout, version)
 	return nil

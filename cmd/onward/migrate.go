@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -35,6 +36,9 @@ func runMigrate(ctx context.Context, t *terminal, args []string) error {
 	if fs.NArg() > 0 {
 		return usagef("unexpected argument %q", fs.Arg(0))
 	}
+	if !slices.Contains([]string{"up", "status", "down"}, verb) {
+		return usagef("no verb %q: say up, status or down", verb)
+	}
 	if verb == "down" && !*yes {
 		return usagef("down drops tables and the data in them: say --yes")
 	}
@@ -52,8 +56,6 @@ func runMigrate(ctx context.Context, t *terminal, args []string) error {
 		steps, err = migrations.Down(ctx, pool, quiet, *all)
 	case "status":
 		steps, err = migrations.Status(ctx, pool, quiet)
-	default:
-		return usagef("no verb %q: say up, status or down", verb)
 	}
 	if err != nil {
 		return err

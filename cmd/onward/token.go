@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -31,6 +32,8 @@ func runToken(ctx context.Context, t *terminal, args []string) error {
 		return err
 	}
 	switch {
+	case !slices.Contains([]string{"create", "list", "revoke"}, verb):
+		return usagef("no verb %q: say create, list or revoke", verb)
 	case fs.NArg() > 0:
 		return usagef("unexpected argument %q", fs.Arg(0))
 	case (verb == "create" || verb == "revoke") && *name == "":
@@ -68,8 +71,6 @@ func runToken(ctx context.Context, t *terminal, args []string) error {
 			return err
 		}
 		return t.printTokens(list, *asJSON)
-	default:
-		return usagef("no verb %q: say create, list or revoke", verb)
 	}
 	return nil
 }
