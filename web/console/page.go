@@ -26,7 +26,7 @@ import (
 	"onward/web/apitoken"
 )
 
-//go:embed templates
+//go:embed templates/*.html
 var templates embed.FS
 
 // parsePages parses each page once, with the layout and the parts that all share. A page is a file templates/NAME.html

@@ -1,0 +1,2 @@
+DROP TABLE IF EXISTS console_views;
+DROP TABLE IF EXISTS console_sessions;
