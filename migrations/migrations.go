@@ -77,8 +77,8 @@ func load() ([]migration, error) {
 	}
 	slices.SortFunc(all, func(a, b migration) int { return a.version - b.version })
 	for i, m := range all {
-		if m.version != i+1 {
-			return nil, fmt.Errorf("migration %04d_%s: expected number %04d", m.version, m.name, i+1)
+		if i > 0 && m.version == all[i-1].version {
+			return nil, fmt.Errorf("migration %04d_%s: the number is taken by %s", m.version, m.name, all[i-1].name)
 		}
 	}
 	return all, nil
@@ -237,7 +237,7 @@ func Check(ctx context.Context, pool *pgxpool.Pool, logger *slog.Logger) error {
 		if !s.Applied {
 			return ErrOutdated
 		}
-		if s.Line == "onward" && s.Version > len(all) {
+		if s.Line == "onward" && s.Version > all[len(all)-1].version {
 			return ErrNewer
 		}
 	}
