@@ -141,7 +141,7 @@ func raiseRound(ctx context.Context, tx pgx.Tx, reports []Report, round []int, o
 	for _, r := range list {
 		out[byID[r.MessageID]] = r
 	}
-	return nil
+	return markPriced(ctx, tx, reports, list, byID)
 }
 
 // closeDispatches removes the dispatches of messages whose outcome is known now.
