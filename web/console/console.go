@@ -27,6 +27,8 @@ type Options struct {
 	API    http.Handler
 	Logger *slog.Logger
 	Clock  func() time.Time // nil: time.Now
+	// Rejected tells what was refused at the public door within the last hour. May be nil.
+	Rejected func() []Rejected
 	// Version is shown at the foot of every page.
 	Version string
 	// Demo is set where the data is made up; pages say so.
@@ -40,6 +42,9 @@ type Console struct {
 	assets *assets
 	logins *throttle
 	table  []Route
+
+	failures failureGroups
+	lastHour pulse
 }
 
 // Route is one path of the console. Whoever has the role, or one above it, may use it.

@@ -83,6 +83,8 @@ type App struct {
 	watch   *jobwatch.Watch // of the jobs; nil where none are worked
 	tracing *tracing        // nil where it is off
 
+	rejected *rejections
+
 	twilio   *twilio.Client
 	stop     context.CancelFunc // ends the background loops
 	stopping atomic.Bool
@@ -110,7 +112,7 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if opts.Logger == nil {
 		opts.Logger = NewLogger(opts.Config, opts.Stderr)
 	}
-	a := &App{opts: opts, cfg: opts.Config, logger: opts.Logger, metrics: newMetrics(opts)}
+	a := &App{opts: opts, cfg: opts.Config, logger: opts.Logger, metrics: newMetrics(opts), rejected: newRejections(opts.Clock)}
 	defer func() {
 		if err != nil {
 			a.closePools()

@@ -99,7 +99,10 @@ func (a *App) buildPublic() error {
 	hooks, err := webhook.New(webhook.Options{
 		Inbox: in, PublicURL: a.cfg.PublicURL, TwilioAuthTokens: a.cfg.TwilioAuthToken.List(),
 		RecurrenteSecrets: a.cfg.RecurrenteWebhookSecret.List(), ResendSecrets: a.cfg.ResendWebhookSecret.List(),
-		Clock: a.opts.Clock, Logger: a.logger, Observe: a.metrics.Webhook,
+		Clock: a.opts.Clock, Logger: a.logger, Observe: func(w webhook.Answered) {
+			a.metrics.Webhook(w)
+			a.rejected.observe(w)
+		},
 	})
 	if err != nil {
 		return err
@@ -190,7 +193,7 @@ func (a *App) buildConsole(r chi.Router, api *crmapi.API, sessions *console.Sess
 	api.Mount(calls)
 	pages, err := console.New(console.Options{
 		Pool: a.pool, Sessions: sessions, Tokens: tokens, API: calls, Logger: a.logger, Clock: a.opts.Clock, Version: a.opts.Version,
-		Demo: a.opts.Demo,
+		Demo: a.opts.Demo, Rejected: a.rejected.lastHour,
 	})
 	if err != nil {
 		return fmt.Errorf("configure the console: %w", err)
