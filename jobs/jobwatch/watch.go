@@ -29,6 +29,7 @@ type Watch struct {
 
 	mu      sync.Mutex
 	busy    map[string]int
+	running map[int64]int // attempts that run, by job
 	fetched map[string]time.Time
 }
 
@@ -42,16 +43,16 @@ func New(o Options) *Watch {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	return &Watch{opts: o, busy: map[string]int{}, fetched: map[string]time.Time{}}
+	return &Watch{opts: o, busy: map[string]int{}, running: map[int64]int{}, fetched: map[string]time.Time{}}
 }
 
 // Work watches an attempt.
 func (w *Watch) Work(ctx context.Context, job *rivertype.JobRow, work func(context.Context) error) (err error) {
 	begun := time.Now()
-	w.begin(job.Queue)
+	w.begin(job)
 	finished := false
 	defer func() {
-		w.end(job.Queue)
+		w.end(job)
 		if !finished {
 			// River takes a panic for an error and its handler logs the stack; here it goes on its way.
 			err = errors.New("panic")
@@ -67,16 +68,27 @@ func (w *Watch) Work(ctx context.Context, job *rivertype.JobRow, work func(conte
 	return err
 }
 
-func (w *Watch) begin(queue string) {
+func (w *Watch) begin(job *rivertype.JobRow) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.busy[queue]++
+	w.busy[job.Queue]++
+	w.running[job.ID]++
 }
 
-func (w *Watch) end(queue string) {
+func (w *Watch) end(job *rivertype.JobRow) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.busy[queue]--
+	w.busy[job.Queue]--
+	if w.running[job.ID]--; w.running[job.ID] == 0 {
+		delete(w.running, job.ID)
+	}
+}
+
+// Running reports whether an attempt of a job runs in this process.
+func (w *Watch) Running(jobID int64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.running[jobID] > 0
 }
 
 // MetricEmit notes that a queue was looked at for jobs.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -20,13 +21,21 @@ type Process struct {
 	Queues   []string
 	Capacity int
 	Wake     func(queues []string)
+	// Running says whether a job runs in this process. Without it, jobs that got lost on their way here are left to
+	// River's own rescue.
+	Running func(jobID int64) bool
+
+	lost map[int64]int // jobs that the last look found to be this process's and not running in it, with their attempts
 }
 
 // beat is how often a process shows that it lives; silence is how long one may be quiet before its jobs are put
 // back. River's own rescue waits for an hour, since it can't tell a dead worker from a slow one.
+//
+// onTheWay is how long a job may be fetched for this process without running in it.
 const (
-	beat    = 2 * time.Second
-	silence = 15 * time.Second
+	beat     = 2 * time.Second
+	silence  = 15 * time.Second
+	onTheWay = 5 * time.Second
 	// closing is how often finished campaigns are looked for.
 	closing = 250 * time.Millisecond
 )
@@ -57,7 +66,7 @@ func (p *Process) once(ctx context.Context, beats bool) error {
 	if err := p.Beat(ctx); err != nil {
 		return err
 	}
-	return p.rescue(ctx)
+	return errors.Join(p.rescue(ctx), p.reclaim(ctx))
 }
 
 // Beat lists the process, or shows that it still lives.
@@ -122,12 +131,74 @@ func (p *Process) rescue(ctx context.Context) error {
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("put back the jobs of dead workers: %w", err)
 	}
-	if len(queues) > 0 {
-		p.Logger.WarnContext(ctx, "put back jobs of workers that died", "queues", queues)
-		if p.Wake != nil {
-			p.Wake(queues)
-		}
+	p.wake(ctx, "put back jobs of workers that died", queues)
+	return nil
+}
+
+// wake tells of jobs that were put back.
+func (p *Process) wake(ctx context.Context, what string, queues []string) {
+	if len(queues) == 0 {
+		return
 	}
+	p.Logger.WarnContext(ctx, what, "queues", queues)
+	if p.Wake != nil {
+		p.Wake(queues)
+	}
+}
+
+// reclaim puts back jobs that the database holds to run here and that do not: it broke down after it had committed
+// their fetch and before it could answer, or before it could take their completion. Two looks in a row must agree, so
+// that a job that has just ended is not taken for one.
+func (p *Process) reclaim(ctx context.Context) error {
+	if p.Running == nil {
+		return nil
+	}
+	rows, err := p.Pool.Query(ctx, `
+		SELECT id, attempt FROM river_job
+		WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1 AND attempted_at < now() - make_interval(secs => $2)`,
+		p.ClientID, onTheWay.Seconds())
+	if err != nil {
+		return fmt.Errorf("look for lost jobs: %w", err)
+	}
+	before := p.lost
+	p.lost = map[int64]int{}
+	var ids, attempts []int64
+	var id int64
+	var attempt int
+	_, err = pgx.ForEachRow(rows, []any{&id, &attempt}, func() error {
+		if p.Running(id) {
+			return nil
+		}
+		p.lost[id] = attempt
+		if before[id] == attempt {
+			ids, attempts = append(ids, id), append(attempts, int64(attempt))
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("look for lost jobs: %w", err)
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	rows, err = p.Pool.Query(ctx, `
+		WITH back AS (
+			UPDATE river_job j
+			SET state = 'available', scheduled_at = now(),
+				metadata = j.metadata || jsonb_build_object('onward_rescued', COALESCE((j.metadata ->> 'onward_rescued')::int, 0) + 1)
+			FROM unnest($1::bigint[], $2::bigint[]) AS lost (id, attempt)
+			WHERE j.id = lost.id AND j.attempt = lost.attempt AND j.state = 'running'
+			RETURNING j.queue
+		)
+		SELECT DISTINCT queue FROM back`, ids, attempts)
+	if err != nil {
+		return fmt.Errorf("put back lost jobs: %w", err)
+	}
+	queues, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("put back lost jobs: %w", err)
+	}
+	p.wake(ctx, "put back jobs that were lost on their way", queues)
 	return nil
 }
 

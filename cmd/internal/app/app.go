@@ -299,6 +299,7 @@ func (a *App) buildRiver() error {
 		a.process = &worker.Process{
 			Pool: a.pool, Logger: a.logger, ClientID: cfg.ID, Version: a.opts.Version, Queues: queues,
 			Capacity: len(queues) * a.opts.Concurrency, Wake: a.waker.Wake,
+			Running: a.watch.Running,
 		}
 	}
 	client, err := river.NewClient(riverDriver(a.queue), cfg)
