@@ -10,36 +10,40 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"onward/cmd/internal/app"
 	"onward/cmd/pgtest"
+	"onward/jobs/provider/providersim"
 	"onward/lifecycle/pgstore"
 )
 
-// The database server is killed with SIGKILL, twice, while callbacks pour in and are applied. A callback that was answered
-// 204 is there after each restart and applied exactly once; every other one was answered 503 and may be posted again.
-// Nobody restarts web or worker.
-func TestPromise1_databaseKilledUnderLoad(t *testing.T) {
-	t.Parallel()
+// mortalDatabase is on a durable server of its own, which the test may kill and restart.
+func mortalDatabase(t *testing.T) *pgtest.DB {
+	t.Helper()
 	server := pgtest.NewServer(t, pgtest.ServerOptions{Fsync: true})
 	dsn := server.DSN("postgres")
 	require.NoError(t, pgtest.Schema(t.Context(), dsn))
 	pool, err := pgxpool.New(t.Context(), dsn)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
-	s := start(t, func(o *app.Options) {
-		o.Config.DatabaseURL = dsn
+	return &pgtest.DB{Pool: pool, DSN: dsn, Server: server}
+}
+
+// The database server is killed with SIGKILL, twice, while callbacks pour in and are applied. A callback that was answered
+// 204 is there after each restart and applied exactly once; every other one was answered 503 and may be posted again.
+// Nobody restarts web or worker.
+func TestPromise1_databaseKilledUnderLoad(t *testing.T) {
+	t.Parallel()
+	db := mortalDatabase(t)
+	s := startOn(t, db, func(o *app.Options) {
 		o.Logger = slog.New(slog.DiscardHandler) // a dead database is told of in many lines
 	}, nil)
-	count := func(sql string, args ...any) (n int) {
-		require.NoError(t, pool.QueryRow(t.Context(), sql, args...).Scan(&n))
-		return n
-	}
 
 	const n = 4000
-	_, err = pool.Exec(t.Context(), `
+	_, err := db.Pool.Exec(t.Context(), `
 		WITH b AS (
 			INSERT INTO businesses (public_id, name, phone)
 			SELECT gen_random_uuid(), 'Business ' || i, '+1202556' || lpad(i::text, 4, '0') FROM generate_series(1, $1) i
@@ -48,7 +52,7 @@ func TestPromise1_databaseKilledUnderLoad(t *testing.T) {
 		INSERT INTO messages (public_id, business_id, channel, address, body, state, attempt, provider_sid, dispatched_at)
 		SELECT gen_random_uuid(), id, 'sms', phone, 'Hello', 'accepted', 1, 'SM' || id, now() FROM b`, n)
 	require.NoError(t, err)
-	first := count(`SELECT min(id) FROM businesses`)
+	first := s.count(`SELECT min(id) FROM businesses`)
 
 	// post delivers one callback until it is accepted, as a provider that retries does.
 	var accepted, refused atomic.Int64
@@ -78,11 +82,11 @@ func TestPromise1_databaseKilledUnderLoad(t *testing.T) {
 	}
 	for _, share := range []int64{n / 4, n / 2} {
 		s.eventually("the load goes on", func() bool { return accepted.Load() >= share })
-		require.NoError(t, server.Kill())
+		require.NoError(t, db.Server.Kill())
 		require.Less(t, accepted.Load(), int64(n), "the server was killed too late to prove anything")
 		refusedBefore := refused.Load()
 		s.eventually("who posts is told that nothing is accepted", func() bool { return refused.Load() > refusedBefore+32 })
-		require.NoError(t, server.Restart(t.Context()))
+		require.NoError(t, db.Server.Restart(t.Context()))
 	}
 	clients.Wait()
 	require.EqualValues(t, n, accepted.Load())
@@ -90,22 +94,69 @@ func TestPromise1_databaseKilledUnderLoad(t *testing.T) {
 	// Jobs that were fetched when the server died are nobody's: they are found and put back.
 	require.Eventually(t, func() bool {
 		var done int
-		err := pool.QueryRow(t.Context(), `SELECT count(*) FROM receipt_outcomes`).Scan(&done)
+		err := db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM receipt_outcomes`).Scan(&done)
 		return err == nil && done >= n
 	}, 2*time.Minute, 50*time.Millisecond)
 	require.Eventually(t, func() bool {
 		var open int
-		err := pool.QueryRow(t.Context(), `SELECT count(*) FROM river_job WHERE kind = 'status_callback' AND state <> 'completed'`).Scan(&open)
+		err := db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM river_job WHERE kind = 'status_callback' AND state <> 'completed'`).Scan(&open)
 		return err == nil && open == 0
 	}, 2*time.Minute, 50*time.Millisecond)
 
-	require.Equal(t, n, count(`SELECT count(*) FROM facts WHERE event = 'sms_failed'`))
-	require.Equal(t, n, count(`SELECT count(*) FROM transitions WHERE axis = 'contact' AND to_status = 'bounced' AND verdict = 'applied'`))
-	require.Equal(t, n, count(`SELECT count(*) FROM businesses WHERE contact_status = 'bounced'`))
-	require.Equal(t, n, count(`SELECT count(*) FROM messages WHERE state = 'undelivered'`))
-	violations, err := pgstore.CheckInvariants(t.Context(), pool, pgstore.InvariantOptions{})
+	require.Equal(t, n, s.count(`SELECT count(*) FROM facts WHERE event = 'sms_failed'`))
+	require.Equal(t, n, s.count(`SELECT count(*) FROM transitions WHERE axis = 'contact' AND to_status = 'bounced' AND verdict = 'applied'`))
+	require.Equal(t, n, s.count(`SELECT count(*) FROM businesses WHERE contact_status = 'bounced'`))
+	require.Equal(t, n, s.count(`SELECT count(*) FROM messages WHERE state = 'undelivered'`))
+	violations, err := pgstore.CheckInvariants(t.Context(), db.Pool, pgstore.InvariantOptions{})
 	require.NoError(t, err)
 	for _, v := range violations {
 		require.Zero(t, v.Count, "%s: %v", v.Invariant, v.Examples)
+	}
+}
+
+// The database server is killed while a campaign is sent. Whoever may have got a text gets no second one: what the
+// database forgot to hear is found out from callbacks and at the provider, and what can't be found out waits for an operator.
+func TestPromise3_databaseKilledWhileSending(t *testing.T) {
+	t.Parallel()
+	db := mortalDatabase(t)
+	s := startOn(t, db, func(o *app.Options) {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}, func(o *providersim.Options) {
+		o.LatencyMin, o.LatencyMax = 5*time.Millisecond, 20*time.Millisecond
+	})
+	const n = 600
+	s.contacts("crash", n)
+	_, err := db.Pool.Exec(t.Context(), `INSERT INTO senders (channel, address, per_second) VALUES ('sms', $1, 100000)`, from)
+	require.NoError(t, err)
+	s.launch("crash", "Hello {{.Name}}", 0)
+	for _, share := range []int{n / 5, n / 2} {
+		s.eventually("texts leave", func() bool { return len(s.sim.Calls()) >= share })
+		require.NoError(t, db.Server.Kill())
+		require.Less(t, len(s.sim.Calls()), n, "the server was killed too late to prove anything")
+		time.Sleep(100 * time.Millisecond) // calls under way end, and what they came to can't be stored
+		require.NoError(t, db.Server.Restart(t.Context()))
+	}
+	require.Eventually(t, func() bool {
+		var open int
+		err := db.Pool.QueryRow(t.Context(), `
+			SELECT count(*) FROM messages WHERE state IN ('queued', 'dispatching', 'unknown', 'accepted', 'sending', 'sent')`).Scan(&open)
+		return err == nil && open == 0
+	}, 2*time.Minute, 50*time.Millisecond)
+
+	calls := map[string]int{}
+	for _, c := range s.sim.Calls() {
+		calls[c.To]++
+		require.Equal(t, 1, calls[c.To], "calls for %s", c.To)
+	}
+	delivered, held := s.count(`SELECT count(*) FROM messages WHERE state = 'delivered'`), s.count(`SELECT count(*) FROM messages WHERE state = 'held'`)
+	t.Logf("%d calls, %d delivered, %d held", len(calls), delivered, held)
+	require.Equal(t, n, delivered+held)
+	require.Equal(t, len(calls), delivered, "every text that left is known to have arrived")
+	rows, err := db.Pool.Query(t.Context(), `SELECT address FROM messages WHERE state = 'held'`)
+	require.NoError(t, err)
+	addresses, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	for _, to := range addresses {
+		require.Zero(t, calls[to], "held, though there was evidence")
 	}
 }

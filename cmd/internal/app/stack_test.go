@@ -63,7 +63,13 @@ type stack struct {
 // start starts one; tune may change the settings, and simulate the simulator's options. Either may be nil.
 func start(t *testing.T, tune func(*app.Options), simulate func(*providersim.Options)) *stack {
 	t.Helper()
-	s := &stack{T: t, db: pgtest.New(t, pgtest.Schema)}
+	return startOn(t, pgtest.New(t, pgtest.Schema), tune, simulate)
+}
+
+// startOn is start with a database that the test has made.
+func startOn(t *testing.T, db *pgtest.DB, tune func(*app.Options), simulate func(*providersim.Options)) *stack {
+	t.Helper()
+	s := &stack{T: t, db: db}
 	o := providersim.Options{
 		AccountSID: account, AuthToken: authToken, RecurrenteSecret: recurrenteSecret, ResendSecret: resendSecret(),
 		CallbackDelay: 5 * time.Millisecond, SvixScale: 0.01, PublicURL: publicURL,
