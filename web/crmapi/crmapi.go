@@ -119,6 +119,8 @@ func (a *API) registerAll(h huma.API) {
 	a.registerSites(h)
 	a.registerCampaigns(h)
 	a.registerMessages(h)
+	a.registerMessageCreation(h)
+	a.registerReplies(h)
 	a.registerReceipts(h)
 	a.registerSuppressions(h)
 	a.registerJobs(h)
