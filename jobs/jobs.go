@@ -133,6 +133,24 @@ func (CancellationArgs) Kind() string { return "cancellation" }
 // InsertOpts names the queue.
 func (CancellationArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueBilling} }
 
+// ChargeFailedArgs records a charge that failed.
+type ChargeFailedArgs struct{ ReceiptArgs }
+
+// Kind is the job's name in river_job.
+func (ChargeFailedArgs) Kind() string { return "charge_failed" }
+
+// InsertOpts names the queue.
+func (ChargeFailedArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueBilling} }
+
+// RefundArgs takes money that was given back off its payment.
+type RefundArgs struct{ ReceiptArgs }
+
+// Kind is the job's name in river_job.
+func (RefundArgs) Kind() string { return "refund" }
+
+// InsertOpts names the queue.
+func (RefundArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueBilling} }
+
 // FanOutArgs freezes a campaign's audience and turns it into messages and send jobs, a chunk at a time.
 type FanOutArgs struct {
 	CampaignID int64 `json:"campaign_id"`
@@ -212,6 +230,23 @@ func (PollMessagesArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: QueueMaintenance, MaxAttempts: 1}
 }
 
+// AnalyticsArgs counts what happened since the last time. One job lives for as long as the fleet: it sleeps a few
+// seconds after each run.
+type AnalyticsArgs struct{}
+
+// Kind is the job's name in river_job.
+func (AnalyticsArgs) Kind() string { return "analytics" }
+
+// InsertOpts names the queue. One at a time; one that is lost is replaced within a minute.
+func (AnalyticsArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueMaintenance, Priority: PriorityCampaign, MaxAttempts: 5, UniqueOpts: river.UniqueOpts{
+		ByState: []rivertype.JobState{
+			rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning,
+			rivertype.JobStateRetryable, rivertype.JobStateScheduled,
+		},
+	}}
+}
+
 // Providers that post webhooks, as stored in webhook_events.provider.
 const (
 	ProviderTwilio     = "twilio"
@@ -249,6 +284,10 @@ func ForReceipt(provider, kind, receiptID string) river.JobArgs {
 			return SubscriptionArgs{r}
 		case strings.HasSuffix(kind, "intent.succeeded") && !strings.HasPrefix(kind, "setup_intent."):
 			return PurchaseArgs{r}
+		case strings.HasSuffix(kind, "intent.failed") && !strings.HasPrefix(kind, "setup_intent."):
+			return ChargeFailedArgs{r}
+		case kind == "refund.create", kind == "refund.created":
+			return RefundArgs{r}
 		}
 	case ProviderResend:
 		switch {

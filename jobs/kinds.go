@@ -14,6 +14,8 @@ func Kinds() []string {
 		PurchaseArgs{},
 		SubscriptionArgs{},
 		CancellationArgs{},
+		ChargeFailedArgs{},
+		RefundArgs{},
 		SendArgs{},
 		FanOutArgs{},
 		CampaignHaltArgs{},
@@ -21,6 +23,7 @@ func Kinds() []string {
 		PollMessagesArgs{},
 		VerifySampleArgs{},
 		PartitionsArgs{},
+		AnalyticsArgs{},
 	} {
 		kinds = append(kinds, args.Kind())
 	}

@@ -32,7 +32,8 @@ CREATE TABLE analytics_progress (
     target_fact_id bigint,
     target_xid     xid8,
     target_at      timestamptz,
-    as_of          timestamptz
+    as_of          timestamptz,
+    reset_at       timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE analytics_progress IS 'One row: how far analytics have come. Whoever advances them holds its lock';
 COMMENT ON COLUMN analytics_progress.fact_id IS 'Every fact up to this one is counted';
@@ -40,6 +41,7 @@ COMMENT ON COLUMN analytics_progress.walked IS 'Greatest businesses.id that a re
 COMMENT ON COLUMN analytics_progress.target_fact_id IS 'The newest fact when the target was set: how far the next steps go';
 COMMENT ON COLUMN analytics_progress.target_xid IS 'No fact up to the target is missing once every transaction before this one is over';
 COMMENT ON COLUMN analytics_progress.as_of IS 'Everything that was committed before is counted; NULL until a rebuild is complete';
+COMMENT ON COLUMN analytics_progress.reset_at IS 'When the last rebuild began';
 INSERT INTO analytics_progress DEFAULT VALUES;
 
 CREATE TABLE analytics_changed (

@@ -60,6 +60,11 @@ func (a *applier) purchase(ctx context.Context, tx pgx.Tx, r receipt) (result, e
 		}
 	}
 	res := of(applied)
-	res.wake, err = linkSubscription(ctx, tx, s, e.subscriptionID())
+	if res.wake, err = linkSubscription(ctx, tx, s, e.subscriptionID()); err != nil {
+		return result{}, err
+	}
+	// A refund may have come first.
+	refunds, err := requeueMatching(ctx, tx, "charge:"+charge)
+	res.wake = append(res.wake, refunds...)
 	return res, err
 }

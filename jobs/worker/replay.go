@@ -191,6 +191,10 @@ func (a *applier) funcFor(provider, kind string) applyFunc {
 		return a.track
 	case jobs.PurchaseArgs:
 		return a.purchase
+	case jobs.ChargeFailedArgs:
+		return a.chargeFailed
+	case jobs.RefundArgs:
+		return a.refund
 	case jobs.SubscriptionArgs:
 		return a.subscription
 	case jobs.CancellationArgs:

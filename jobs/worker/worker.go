@@ -143,6 +143,8 @@ func Register(workers *river.Workers, o Options) error {
 		river.AddWorkerSafely(workers, river.WorkFunc(a.workPurchase)),
 		river.AddWorkerSafely(workers, river.WorkFunc(a.workSubscription)),
 		river.AddWorkerSafely(workers, river.WorkFunc(a.workCancellation)),
+		river.AddWorkerSafely(workers, river.WorkFunc(a.workChargeFailed)),
+		river.AddWorkerSafely(workers, river.WorkFunc(a.workRefund)),
 		river.AddWorkerSafely(workers, river.WorkFunc(a.workEmailEvent)),
 		river.AddWorkerSafely(workers, river.WorkFunc(a.workUnsubscribe)),
 		river.AddWorkerSafely(workers, river.WorkFunc(a.workTrack)),
@@ -152,6 +154,7 @@ func Register(workers *river.Workers, o Options) error {
 		river.AddWorkerSafely(workers, river.WorkFunc(s.workCampaignHalt)),
 		river.AddWorkerSafely(workers, river.WorkFunc(a.workPartitions)),
 		river.AddWorkerSafely(workers, river.WorkFunc(a.workPollMessages)),
+		river.AddWorkerSafely(workers, river.WorkFunc(a.workAnalytics)),
 		river.AddWorkerSafely(workers, &verifier{Options: o}),
 	} {
 		if err != nil {

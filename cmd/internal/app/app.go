@@ -285,6 +285,11 @@ func (a *App) buildRiver() error {
 				func() (river.JobArgs, *river.InsertOpts) { return jobs.PollMessagesArgs{}, nil },
 				&river.PeriodicJobOpts{RunOnStart: true},
 			),
+			river.NewPeriodicJob(
+				river.PeriodicInterval(time.Minute),
+				func() (river.JobArgs, *river.InsertOpts) { return jobs.AnalyticsArgs{}, nil },
+				&river.PeriodicJobOpts{RunOnStart: true},
+			),
 		}
 		o, err := a.workerOptions()
 		if err != nil {

@@ -169,7 +169,7 @@ func readCosts(ctx context.Context, q pgstore.Querier, page []CampaignRow) error
 			COALESCE(trim_scale(round(c.amount / NULLIF(u.replied, 0), 6))::text, ''),
 			COALESCE(trim_scale(round(c.amount / NULLIF(u.purchased, 0), 6))::text, '')
 		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS u (id, replied, purchased, n)
-		JOIN analytics_costs c ON c.campaign_id = u.id
+		JOIN analytics_costs c ON c.campaign_id = u.id AND c.amount <> 0
 		ORDER BY u.n, c.currency`, ids, replied, purchased)
 	if err != nil {
 		return err

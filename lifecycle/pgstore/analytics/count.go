@@ -1,0 +1,154 @@
+package analytics
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// count counts businesses anew: what they contributed is taken out of the sums, what they contribute now put in. Whatever
+// made their history, and in whatever order it came, the sums are those of what is stored now. The caller holds the
+// lock of analytics_progress.
+func count(ctx context.Context, tx pgx.Tx, ids []int64) error {
+	ids = sortedIDs(ids)
+	histories, err := readHistories(ctx, tx, ids)
+	if err != nil {
+		return err
+	}
+	before, err := readStored(ctx, tx, ids)
+	if err != nil {
+		return err
+	}
+	delta := newSums()
+	var w writer
+	for _, id := range ids {
+		var now contribution
+		if h := histories[id]; h != nil {
+			now = h.fold()
+		}
+		row, err := now.row()
+		if err != nil {
+			return err
+		}
+		was := before[id]
+		if was.customer || row.customer {
+			w.customer(id, now)
+		}
+		if row.same(was) {
+			continue
+		}
+		if err := delta.add(was, -1); err != nil {
+			return err
+		}
+		if err := delta.add(row, 1); err != nil {
+			return err
+		}
+		w.business(id, row)
+	}
+	if err := w.write(ctx, tx); err != nil {
+		return err
+	}
+	return delta.write(ctx, tx)
+}
+
+// writer collects the rows of businesses, so that each table takes one statement.
+type writer struct {
+	gone []int64 // from analytics_businesses
+
+	ids, campaign             []int64
+	at                        []*time.Time
+	channel, country, touches []*string
+	furthest                  []int16
+	isCustomer                []bool
+	customers                 []int64 // whose credits and customer's row are replaced
+	credits                   [][]any
+	atRisk                    [][]any
+}
+
+func (w *writer) business(id int64, r stored) {
+	if r.empty() {
+		w.gone = append(w.gone, id)
+		return
+	}
+	var at *time.Time
+	if !r.contactedAt.IsZero() {
+		at = &r.contactedAt
+	}
+	w.ids, w.at, w.channel = append(w.ids, id), append(w.at, at), append(w.channel, orNil(r.channel))
+	w.campaign, w.country, w.furthest = append(w.campaign, r.campaign), append(w.country, &r.country), append(w.furthest, int16(r.furthest))
+	w.touches, w.isCustomer = append(w.touches, orNil(r.touches)), append(w.isCustomer, r.customer)
+}
+
+func (w *writer) customer(id int64, c contribution) {
+	w.customers = append(w.customers, id)
+	for _, r := range c.credits {
+		w.credits = append(w.credits, []any{
+			id, r.payment, string(r.model), int32(r.from), int32(r.until), r.campaign, r.channel, r.at, r.currency, r.amount, r.refunded,
+		})
+	}
+	if k := c.customer; k != nil {
+		w.atRisk = append(w.atRisk, []any{
+			id, k.purchasedAt, k.aliveAt, timeOrNil(k.pastDueAt), timeOrNil(k.pausedAt), timeOrNil(k.ticketAt), timeOrNil(k.failed),
+			int32(k.failedCharges),
+		})
+	}
+}
+
+func (w *writer) write(ctx context.Context, tx pgx.Tx) error {
+	if len(w.gone) > 0 {
+		if _, err := tx.Exec(ctx, `DELETE FROM analytics_businesses WHERE business_id = ANY($1)`, w.gone); err != nil {
+			return fmt.Errorf("delete contributions: %w", err)
+		}
+	}
+	if len(w.ids) > 0 {
+		_, err := tx.Exec(ctx, `
+			INSERT INTO analytics_businesses (business_id, contacted_at, channel, campaign_id, country, furthest, touches, customer)
+			SELECT *
+			FROM unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::bigint[], $5::text[], $6::smallint[], $7::text[], $8::bool[])
+			ON CONFLICT (business_id) DO UPDATE
+			SET contacted_at = EXCLUDED.contacted_at, channel = EXCLUDED.channel, campaign_id = EXCLUDED.campaign_id,
+				country = EXCLUDED.country, furthest = EXCLUDED.furthest, touches = EXCLUDED.touches, customer = EXCLUDED.customer`,
+			w.ids, w.at, w.channel, w.campaign, w.country, w.furthest, w.touches, w.isCustomer)
+		if err != nil {
+			return fmt.Errorf("write contributions: %w", err)
+		}
+	}
+	if len(w.customers) == 0 {
+		return nil
+	}
+	for _, table := range []string{"analytics_credits", "analytics_customers"} {
+		if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE business_id = ANY($1)`, w.customers); err != nil {
+			return fmt.Errorf("clear %s: %w", table, err)
+		}
+	}
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"analytics_credits"}, []string{
+		"business_id", "payment_id", "model", "from_days", "until_days", "campaign_id", "channel", "at", "currency",
+		"amount_in_cents", "refunded_in_cents",
+	}, pgx.CopyFromRows(w.credits))
+	if err != nil {
+		return fmt.Errorf("write credits: %w", err)
+	}
+	_, err = tx.CopyFrom(ctx, pgx.Identifier{"analytics_customers"}, []string{
+		"business_id", "purchased_at", "alive_at", "past_due_at", "paused_at", "ticket_at", "failed_at", "failed_charges",
+	}, pgx.CopyFromRows(w.atRisk))
+	if err != nil {
+		return fmt.Errorf("write customers: %w", err)
+	}
+	return nil
+}
+
+func orNil(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
