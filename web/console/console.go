@@ -72,7 +72,7 @@ func New(o Options) (*Console, error) {
 		return nil, err
 	}
 	c.table = slices.Concat(
-		c.homeRoutes(),
+		c.homeRoutes(), c.businessRoutes(), c.messageRoutes(),
 	)
 	return c, nil
 }

@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"net/http"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -79,7 +78,7 @@ func (c *Console) latest(v *visit) any {
 
 // to is the address of a list with a filter where that page is part of this console, and else another that shows it.
 func (c *Console) to(path, query, otherwise string) string {
-	if slices.ContainsFunc(c.table, func(r Route) bool { return r.Method == http.MethodGet && r.Path == path }) {
+	if c.hasPage(path) {
 		if query != "" {
 			return path + "?" + query
 		}

@@ -158,7 +158,7 @@ func (c *Console) need(kind, label string, n int64, since time.Time, detail stri
 	case "waiting":
 		return need{
 			Tone: toneWarn, Title: "Jobs wait in " + label, Detail: "The oldest has been due since then and is not begun.", Since: since,
-			Todo: "Start more workers, or see whether the running ones hang.", Link: "/jobs/?state=available&queues=" + url.QueryEscape(label), LinkText: "Waiting jobs",
+			Todo: "Start more workers, or see whether the running ones hang.", Link: "/jobs/jobs?state=available&queues=" + url.QueryEscape(label), LinkText: "Waiting jobs",
 		}, old > waitingTooLong
 	case "send":
 		if label == "held" {
@@ -178,7 +178,7 @@ func (c *Console) need(kind, label string, n int64, since time.Time, detail stri
 			return need{
 				Tone: toneBad, Title: plural(n, "webhook could not be applied", "webhooks could not be applied"), Since: since,
 				Detail: "Each is kept as it came.", Todo: "See what was wrong, then replay them.",
-				Link: c.to("/webhooks", "outcome=failed", "/jobs/?state=discarded"), LinkText: "Failed webhooks",
+				Link: c.to("/webhooks", "outcome=failed", "/jobs/jobs?state=discarded"), LinkText: "Failed webhooks",
 			}, n > 0
 		}
 		return need{
@@ -224,7 +224,7 @@ func (c *Console) lesserNeed(kind, label string, since time.Time, detail string)
 		return need{
 			Tone: toneBad, Title: fmt.Sprintf("Statuses differ from their facts: %d drifted, %d invariants broken", found.Drifted, broken), Since: since,
 			Detail: "A sample of all businesses is recomputed every ten minutes.", Todo: "Run onward verify: it lists each, and repairs with a reason.",
-			Link: "/jobs/?kinds=verify_sample", LinkText: "The check",
+			Link: "/jobs/jobs?kinds=verify_sample", LinkText: "The check",
 		}, found.Drifted+broken > 0
 	}
 	return need{}, false
@@ -245,7 +245,7 @@ func (c *Console) failing(groups []jobadmin.Group) []need {
 	for i, g := range groups {
 		if i == 3 {
 			list = append(list, need{
-				Tone: toneWarn, Title: fmt.Sprintf("%d further causes of failures", len(groups)-3), Link: c.to("/failures", "", "/jobs/?state=discarded"), LinkText: "All failures",
+				Tone: toneWarn, Title: fmt.Sprintf("%d further causes of failures", len(groups)-3), Link: c.to("/failures", "", "/jobs/jobs?state=discarded"), LinkText: "All failures",
 			})
 			break
 		}
@@ -255,7 +255,7 @@ func (c *Console) failing(groups []jobadmin.Group) []need {
 		}
 		list = append(list, need{
 			Tone: tone, Title: title, Since: g.First, Detail: g.Text, Todo: "Mend the cause, then put them back.",
-			Link: c.to("/failures", "fingerprint="+g.Fingerprint, fmt.Sprintf("/jobs/%d", g.JobID)), LinkText: "Failures of this cause",
+			Link: c.to("/failures", "fingerprint="+g.Fingerprint, fmt.Sprintf("/jobs/jobs/%d", g.JobID)), LinkText: "Failures of this cause",
 		})
 	}
 	return list

@@ -327,6 +327,19 @@ func load[T any](v *visit, what string, fn func(ctx context.Context, tx pgx.Tx) 
 // asset is the address of a static file, for templates.
 func (c *Console) asset(name string) string { return c.assets.url(name) }
 
+// hasPage reports whether this console has a page, so that what leads there is a link.
+func (c *Console) hasPage(path string) bool {
+	return slices.ContainsFunc(c.table, func(r Route) bool { return r.Method == http.MethodGet && r.Path == path })
+}
+
+// LifeQuery is the page of a timeline that the visitor is on, for its live part.
+func (v *visit) LifeQuery() string {
+	if b := v.query("before"); b != "" {
+		return url.Values{"before": {b}}.Encode()
+	}
+	return ""
+}
+
 // dict makes a map, to give a shared template more than one value.
 func dict(pairs ...any) (map[string]any, error) {
 	if len(pairs)%2 != 0 {
@@ -344,7 +357,7 @@ func dict(pairs ...any) (map[string]any, error) {
 }
 
 func (c *Console) functions() template.FuncMap {
-	f := template.FuncMap{"asset": c.asset, "dict": dict, "base": path.Base, "list": func(items ...any) []any { return items }}
+	f := template.FuncMap{"asset": c.asset, "dict": dict, "base": path.Base, "hasPage": c.hasPage, "list": func(items ...any) []any { return items }}
 	maps.Copy(f, words())
 	return f
 }

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"onward/lifecycle"
+	"onward/lifecycle/pgstore"
 )
 
 // words are the functions by which templates write values: one way for each kind of value, on every page.
@@ -18,7 +21,7 @@ func words() template.FuncMap {
 		"badge": badge, "label": label, "when": when, "day": day, "count": count, "money": money, "percent": percent,
 		"duration": duration, "age": age, "plural": plural, "short": short, "dash": dash, "has": has, "join": strings.Join,
 		"lines": lines, "line": lineChart, "bars": barChart, "meter": meter, "spark": spark, "text": text,
-		"phone": phone, "add": func(a, b int) int { return a + b },
+		"one": one, "itemTone": itemTone, "phone": phone, "add": func(a, b int) int { return a + b },
 	}
 }
 
@@ -209,6 +212,23 @@ func short(id any) string {
 		return "…" + s[len(s)-8:]
 	}
 	return s
+}
+
+// one reports whether a status is one of a list.
+func one(list []lifecycle.Status, s string) bool { return slices.Contains(list, lifecycle.Status(s)) }
+
+// itemTone is how a timeline's item is meant.
+func itemTone(i pgstore.TimelineItem) string {
+	switch i.Kind {
+	case pgstore.TimelineTransition:
+		if i.From == i.To {
+			return toneNone
+		}
+		return tone(i.To)
+	case pgstore.TimelinePayment:
+		return toneGood
+	}
+	return tone(i.Event)
 }
 
 // dash is a value, or a dash where it is empty.
