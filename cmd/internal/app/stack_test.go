@@ -274,6 +274,16 @@ func (s *stack) post(path string, header http.Header, body []byte) int {
 	return res.StatusCode
 }
 
+// request is a form's, signed as Twilio signs.
+func (s *stack) request(path string, form url.Values) *http.Request {
+	s.Helper()
+	req, err := http.NewRequestWithContext(s.Context(), http.MethodPost, s.public+path, strings.NewReader(form.Encode()))
+	require.NoError(s, err)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("X-Twilio-Signature", providersim.SignTwilio(authToken, publicURL+path, form))
+	return req
+}
+
 // twilio posts a form signed as Twilio signs.
 func (s *stack) twilio(path string, form url.Values) int {
 	s.Helper()
