@@ -52,12 +52,9 @@ func (e *eraser) blankAnswers(ctx context.Context) error {
 // blankJobErrors empties the errors of its jobs: a provider's or the database's words may quote what they refused.
 // Arguments hold ids alone.
 func (e *eraser) blankJobErrors(ctx context.Context) error {
-	args := make([]string, 0, len(e.messages)+len(e.receipts))
+	messages := make([]string, 0, len(e.messages))
 	for _, m := range e.messages {
-		args = append(args, `{"message_id": `+strconv.FormatInt(m.id, 10)+`}`)
-	}
-	for _, r := range e.receipts {
-		args = append(args, `{"receipt_id": "`+r+`"}`)
+		messages = append(messages, strconv.FormatInt(m.id, 10))
 	}
 	_, err := e.tx.Exec(ctx, `
 		UPDATE river_job j
@@ -67,10 +64,6 @@ func (e *eraser) blankJobErrors(ctx context.Context) error {
 			ORDER BY n
 		)
 		WHERE j.errors IS NOT NULL
-			AND j.id IN (
-				SELECT o.id
-				FROM unnest($1::text[]) AS a (args)
-				JOIN river_job o ON o.args @> a.args::jsonb
-			)`, args)
+			AND (j.args ->> 'message_id' = ANY($1) OR j.args ->> 'receipt_id' = ANY($2))`, messages, e.receipts)
 	return err
 }

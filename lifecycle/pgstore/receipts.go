@@ -322,7 +322,7 @@ func jobsOfReceipt(ctx context.Context, q Querier, id uuid.UUID) ([]ReceiptJob, 
 		SELECT j.id, j.kind, j.state::text, j.attempt, j.max_attempts, j.created_at, j.finalized_at,
 			COALESCE(j.errors[array_upper(j.errors, 1)] ->> 'error', '')
 		FROM river_job j
-		WHERE j.args @> jsonb_build_object('receipt_id', $1::text)
+		WHERE j.args ->> 'receipt_id' = $1::text
 		ORDER BY j.id`, id.String())
 	if err != nil {
 		return nil, err
