@@ -83,6 +83,20 @@ func (b *business) position() (lifecycle.Fact, bool) {
 // After Apply the stored statuses are the fold of the stored facts. A fact that occurred after all others
 // is folded on top; an older one makes a refold of its business and is recorded as corrected or stale.
 func Apply(ctx context.Context, tx pgx.Tx, facts []Fact) ([]Applied, error) {
+	batch := &pgx.Batch{}
+	applied, err := ApplyQueued(ctx, tx, facts, batch)
+	if err != nil || batch.Len() == 0 {
+		return applied, err
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, fmt.Errorf("write statuses and transitions: %w", err)
+	}
+	return applied, nil
+}
+
+// ApplyQueued is [Apply], but for its last statements, which write statuses and transitions: they are queued on batch,
+// which the caller sends in the same transaction, with statements of its own behind them and without a round trip for each.
+func ApplyQueued(ctx context.Context, tx pgx.Tx, facts []Fact, batch *pgx.Batch) ([]Applied, error) {
 	if len(facts) == 0 {
 		return nil, nil
 	}
@@ -131,10 +145,9 @@ func Apply(ctx context.Context, tx pgx.Tx, facts []Fact) ([]Applied, error) {
 	if err := foldSites(ctx, tx, applied, fresh); err != nil {
 		return nil, err
 	}
-	if err := writeStatuses(ctx, tx, businesses); err != nil {
-		return nil, err
-	}
-	return applied, writeTransitions(ctx, tx, applied, fresh)
+	writeStatuses(batch, businesses)
+	writeTransitions(batch, applied, fresh)
+	return applied, nil
 }
 
 func pure(f Fact) lifecycle.Fact {
@@ -281,7 +294,7 @@ func loadForRefold(ctx context.Context, tx pgx.Tx, businesses map[int64]*busines
 	return nil
 }
 
-func writeStatuses(ctx context.Context, tx pgx.Tx, businesses map[int64]*business) error {
+func writeStatuses(batch *pgx.Batch, businesses map[int64]*business) {
 	var (
 		ids                                    []int64
 		contact, reached, website, sub, ticket []string
@@ -305,7 +318,7 @@ func writeStatuses(ctx context.Context, tx pgx.Tx, businesses map[int64]*busines
 		at = append(at, b.foldedAt)
 		key = append(key, b.key)
 	}
-	_, err := tx.Exec(ctx, `
+	batch.Queue(`
 		UPDATE businesses b
 		SET contact_status = u.contact, reached = u.reached, bounced = u.bounced, purchased = u.purchased, opted_out = u.opted_out,
 			website_status = u.website, subscription_status = u.subscription, ticket_status = u.ticket,
@@ -315,13 +328,9 @@ func writeStatuses(ctx context.Context, tx pgx.Tx, businesses map[int64]*busines
 			AS u (id, contact, reached, bounced, purchased, opted_out, website, subscription, ticket, at, key)
 		WHERE b.id = u.id`,
 		ids, contact, reached, bounced, purchased, optedOut, website, sub, ticket, at, key)
-	if err != nil {
-		return fmt.Errorf("write statuses: %w", err)
-	}
-	return nil
 }
 
-func writeTransitions(ctx context.Context, tx pgx.Tx, applied []Applied, fresh []int) error {
+func writeTransitions(batch *pgx.Batch, applied []Applied, fresh []int) {
 	var (
 		fact, business          []int64
 		axis, from, to, verdict []string
@@ -336,15 +345,11 @@ func writeTransitions(ctx context.Context, tx pgx.Tx, applied []Applied, fresh [
 			verdict = append(verdict, string(c.Verdict))
 		}
 	}
-	_, err := tx.Exec(ctx, `
+	batch.Queue(`
 		INSERT INTO transitions (fact_id, business_id, axis, from_status, to_status, verdict)
 		SELECT *
 		FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[])`,
 		fact, business, axis, from, to, verdict)
-	if err != nil {
-		return fmt.Errorf("write transitions: %w", err)
-	}
-	return nil
 }
 
 // uuidText is an id as text, which every protocol mode of pgx can put in an array, behind a pooler too.

@@ -167,13 +167,30 @@ func (r Raised) Count(ctx context.Context, tx pgx.Tx) error { return CountRaised
 // CountRaised moves the campaigns' counters as the messages moved. It is called last in a transaction: its row locks
 // are held shortest.
 func CountRaised(ctx context.Context, tx pgx.Tx, list []Raised) error {
+	batch := &pgx.Batch{}
+	CountRaisedQueued(batch, list)
+	return sendCounts(ctx, tx, batch)
+}
+
+// CountRaisedQueued is [CountRaised], queued on a batch: last.
+func CountRaisedQueued(batch *pgx.Batch, list []Raised) {
 	c := counting{}
 	for _, r := range list {
 		if r.Up {
 			c.move(r.CampaignID, r.MessageID, string(r.From), string(r.To))
 		}
 	}
-	return c.write(ctx, tx)
+	c.queue(batch)
+}
+
+func sendCounts(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
+	if batch.Len() == 0 {
+		return nil
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("count messages of campaigns: %w", err)
+	}
+	return nil
 }
 
 // counterShards spreads a campaign's counters over rows, so that workers do not queue on one. 16 is four
@@ -225,6 +242,12 @@ func (c counting) move(campaignID, messageID int64, from, to string) {
 }
 
 func (c counting) write(ctx context.Context, tx pgx.Tx) error {
+	batch := &pgx.Batch{}
+	c.queue(batch)
+	return sendCounts(ctx, tx, batch)
+}
+
+func (c counting) queue(batch *pgx.Batch) {
 	var campaign, shard, n []int64
 	var state []string
 	for k, v := range c {
@@ -233,16 +256,12 @@ func (c counting) write(ctx context.Context, tx pgx.Tx) error {
 		}
 	}
 	if len(n) == 0 {
-		return nil
+		return
 	}
-	_, err := tx.Exec(ctx, `
+	batch.Queue(`
 		INSERT INTO campaign_counters AS c (campaign_id, shard, state, n)
 		SELECT *
 		FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[]) AS u (campaign_id, shard, state, n)
 		ORDER BY u.campaign_id, u.shard, u.state
 		ON CONFLICT (campaign_id, shard, state) DO UPDATE SET n = c.n + EXCLUDED.n`, campaign, shard, state, n)
-	if err != nil {
-		return fmt.Errorf("count messages of campaigns: %w", err)
-	}
-	return nil
 }

@@ -71,11 +71,12 @@ func moves(e lifecycle.Event, axis lifecycle.Axis) bool {
 // the operators' log who did it, why, what drifted and which transitions that made. Where there is no fact, there is no
 // transition that could name one: the log alone tells.
 func (l *ledger) repair(ctx context.Context, tx pgx.Tx, r Repair, found []Drift) error {
-	err := writeStatuses(ctx, tx, map[int64]*business{
+	batch := &pgx.Batch{}
+	writeStatuses(batch, map[int64]*business{
 		l.id: {id: l.id, state: l.folded, foldedAt: l.foldedAt.at, key: l.foldedAt.key, changed: true},
 	})
-	if err != nil {
-		return err
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("write statuses: %w", err)
 	}
 	for _, s := range l.sites {
 		if s.stored == s.folded {
