@@ -117,17 +117,12 @@ func newEntry(r Receipt, clock func() time.Time) (*entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inbox: make a receipt's id: %w", err)
 	}
-	headers, err := json.Marshal(cleanHeaders(r.Headers))
-	if err != nil {
-		return nil, fmt.Errorf("inbox: encode headers: %w", err)
-	}
-
 	e := &entry{
 		id:         id,
 		provider:   clean(r.Provider),
 		kind:       cutRunes(clean(r.Kind), maxKind),
 		query:      clean(r.Query),
-		headers:    string(headers),
+		headers:    encodeHeaders(r.Headers),
 		body:       r.Body,
 		dedupeKey:  storedDedupeKey(r.DedupeKey),
 		contactKey: clean(r.ContactKey),
@@ -181,15 +176,39 @@ func storedDedupeKey(key string) string {
 	return strings.ToValidUTF8(cleaned[:min(len(cleaned), dedupePrefix)], "") + ":" + hex.EncodeToString(sum[:])
 }
 
-func cleanHeaders(headers map[string][]string) map[string][]string {
-	cleaned := make(map[string][]string, len(headers))
+// encodeHeaders returns headers as JSON that PostgreSQL takes. By hand: each request comes through here, and a map costs
+// encoding/json more than the handler's own work.
+func encodeHeaders(headers map[string][]string) string {
+	out := make([]byte, 0, 512)
+	out = append(out, '{')
+	// In any order: jsonb keeps none. Of two names that become one when they are cleaned, it keeps the last.
 	for name, values := range headers {
-		name = clean(name)
-		for _, value := range values {
-			cleaned[name] = append(cleaned[name], clean(value))
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(appendJSON(out, clean(name)), ':', '[')
+		for n, value := range values {
+			if n > 0 {
+				out = append(out, ',')
+			}
+			out = appendJSON(out, clean(value))
+		}
+		out = append(out, ']')
+	}
+	return string(append(out, '}'))
+}
+
+// appendJSON appends a string as JSON.
+func appendJSON(out []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			text, _ := json.Marshal(s) // a string can't fail
+			return append(out, text...)
 		}
 	}
-	return cleaned
+	out = append(out, '"')
+	out = append(out, s...)
+	return append(out, '"')
 }
 
 // clean replaces what text and jsonb can't hold, zero bytes and broken UTF-8, with U+FFFD.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/riverqueue/river"
 
 	"onward/jobs/jobtrace"
@@ -144,19 +145,21 @@ func insertReceipts(ctx context.Context, tx pgx.Tx, batch []*entry) (map[uuid.UU
 	slices.SortStableFunc(sorted, func(a, b *entry) int { return cmp.Compare(a.dedupeKey, b.dedupeKey) })
 
 	var (
-		n           = len(sorted)
-		ids         = make([]uuid.UUID, n)
-		providers   = make([]string, n)
-		kinds       = make([]string, n)
-		queries     = make([]string, n)
-		headers     = make([]string, n)
-		bodies      = make([][]byte, n)
-		dedupeKeys  = make([]string, n)
-		contactKeys = make([]string, n)
-		receivedAts = make([]time.Time, n)
+		n = len(sorted)
+		// Types that pgx encodes without reflection: it would cost as much as the rest of a batch.
+		ids         = make(pgtype.FlatArray[pgtype.UUID], n)
+		providers   = make(pgtype.FlatArray[string], n)
+		kinds       = make(pgtype.FlatArray[string], n)
+		queries     = make(pgtype.FlatArray[string], n)
+		headers     = make(pgtype.FlatArray[string], n)
+		bodies      = make(pgtype.FlatArray[[]byte], n)
+		dedupeKeys  = make(pgtype.FlatArray[string], n)
+		contactKeys = make(pgtype.FlatArray[string], n)
+		receivedAts = make(pgtype.FlatArray[time.Time], n)
 	)
 	for at, e := range sorted {
-		ids[at], providers[at], kinds[at], queries[at] = e.id, e.provider, e.kind, e.query
+		ids[at] = pgtype.UUID{Bytes: e.id, Valid: true}
+		providers[at], kinds[at], queries[at] = e.provider, e.kind, e.query
 		headers[at], bodies[at], dedupeKeys[at], contactKeys[at] = e.headers, e.body, e.dedupeKey, e.contactKey
 		receivedAts[at] = e.receivedAt
 	}
@@ -174,9 +177,9 @@ func insertReceipts(ctx context.Context, tx pgx.Tx, batch []*entry) (map[uuid.UU
 	}
 
 	added := make(map[uuid.UUID]struct{}, n)
-	var id uuid.UUID
+	var id pgtype.UUID
 	_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
-		added[id] = struct{}{}
+		added[id.Bytes] = struct{}{}
 		return nil
 	})
 	return added, err
