@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
@@ -38,6 +39,9 @@ type Options struct {
 	Settle func(ctx context.Context, addresses []pgstore.Address) error
 	// Observe is told of facts that were applied, after the commit. May be nil.
 	Observe func(applied []pgstore.Applied)
+	// TryReceipt says what a receipt would come to if it were applied again, and changes nothing. Without it the API makes
+	// no dry runs of replays.
+	TryReceipt func(ctx context.Context, id uuid.UUID) (ReplayTrial, error)
 	// Guard stands in front of the description and its page, which hold nothing secret. May be nil.
 	Guard func(http.Handler) http.Handler
 
@@ -124,6 +128,7 @@ func (a *API) registerAll(h huma.API) {
 	a.registerReceipts(h)
 	a.registerSuppressions(h)
 	a.registerJobs(h)
+	a.registerQueues(h)
 }
 
 const securityName = "token"

@@ -30,6 +30,7 @@ type JobFilter struct {
 // JobsActed is what an act on jobs came to.
 type JobsActed struct {
 	DryRun    bool         `json:"dry_run"`
+	ActionID  int64        `json:"action_id,omitempty" doc:"Of the entry in the operators' log, which each job names in its metadata"`
 	Matched   int          `json:"matched"`
 	Done      int          `json:"done" doc:"Retried or cancelled; with dry_run: that would be"`
 	Refused   int          `json:"refused"`
@@ -121,7 +122,9 @@ func (a *API) actOnJobs(ctx context.Context, verb jobadmin.Verb, filter JobFilte
 			return nil, err
 		}
 		u.queues = append(u.queues, r.Queues...)
-		return viewActed(r, matched, false), jobadmin.Note(ctx, u, action, r)
+		out := viewActed(r, matched, false)
+		out.Body.ActionID = action
+		return out, jobadmin.Note(ctx, u, action, r)
 	})
 	if jobadmin.MetTwin(err) {
 		return nil, huma.Error409Conflict("a job that does the same work as one of these was enqueued at this moment: try again")

@@ -69,7 +69,8 @@ func TestJobs_retry(t *testing.T) {
 
 	body["reason"] = "the disk was full"
 	done := b.post("/jobs/retry", body, 200, "Idempotency-Key", "k1")
-	require.Equal(t, obj{"dry_run": false, "matched": 5.0, "done": 5.0, "refused": 0.0, "refusals": []any{}, "remaining": 0.0}, done.body)
+	action := one[float64](b, `SELECT id FROM operator_actions`)
+	require.Equal(t, obj{"dry_run": false, "action_id": action, "matched": 5.0, "done": 5.0, "refused": 0.0, "refusals": []any{}, "remaining": 0.0}, done.body)
 	require.Equal(t, 5, one[int](b, `SELECT count(*) FROM river_job WHERE state = 'available' AND max_attempts = 26`))
 	require.Equal(t, []string{"inbound"}, b.woken)
 	require.Equal(t, "true", b.post("/jobs/retry", body, 200, "Idempotency-Key", "k1").header.Get("Idempotency-Replayed"))

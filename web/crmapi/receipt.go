@@ -88,7 +88,8 @@ func (a *API) registerReceipts(h huma.API) {
 	register(a, h, apitoken.Operator, operation{
 		method: http.MethodPost, path: "/webhook-events/{id}/replay", id: "replayReceipt", tag: tagReceipts, status: http.StatusAccepted,
 		summary:     "Apply a webhook again",
-		description: "What was applied before changes nothing: facts are recorded once.",
+		description: "What was applied before changes nothing: facts are recorded once. dry_run answers 200 with what would come of it.",
+		also:        http.StatusOK,
 	}, a.replayReceipt)
 }
 

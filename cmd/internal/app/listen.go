@@ -152,10 +152,15 @@ func (a *App) buildPrivate() error {
 		if err != nil {
 			return &ConfigError{Problems: []string{"ONWARD_QUIET_HOURS: " + err.Error()}}
 		}
+		try, err := a.tryReceipts()
+		if err != nil {
+			return err
+		}
 		api, err := crmapi.New(crmapi.Options{
 			Pool: a.pool, River: a.river, Tokens: tokens, Logger: a.logger, Clock: a.opts.Clock, Wake: a.waker.Wake, Settle: a.settle,
 			Observe: a.observeAPI, SMSFrom: a.smsFrom(), EmailFrom: a.cfg.EmailFrom, Version: a.opts.Version,
 			EmailPostalAddress: a.cfg.EmailPostalAddress, QuietHours: window, PublicURL: a.cfg.PublicURL, Links: a.tokens,
+			TryReceipt: try,
 		})
 		if err != nil {
 			return fmt.Errorf("configure the API: %w", err)
