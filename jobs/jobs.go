@@ -180,6 +180,30 @@ func (CampaignHaltArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: QueueMaintenance}
 }
 
+// BulkArgs goes on with an operator's action on many businesses, a chunk at a time.
+type BulkArgs struct {
+	BulkID int64 `json:"bulk_id"`
+}
+
+// Kind is the job's name in river_job.
+func (BulkArgs) Kind() string { return "bulk" }
+
+// InsertOpts names the queue.
+func (BulkArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueMaintenance, Priority: PriorityCampaign}
+}
+
+// TidyArgs deletes what was kept for a time that is over: answers of repeated requests, the businesses of bulk actions.
+type TidyArgs struct{}
+
+// Kind is the job's name in river_job.
+func (TidyArgs) Kind() string { return "tidy" }
+
+// InsertOpts names the queue. A run that fails is not tried again: the next comes within the hour.
+func (TidyArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueMaintenance, MaxAttempts: 1}
+}
+
 // ReconcileArgs looks for evidence of a send whose outcome is unknown.
 type ReconcileArgs struct {
 	MessageID int64 `json:"message_id"`

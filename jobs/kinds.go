@@ -19,11 +19,13 @@ func Kinds() []string {
 		SendArgs{},
 		FanOutArgs{},
 		CampaignHaltArgs{},
+		BulkArgs{},
 		ReconcileArgs{},
 		PollMessagesArgs{},
 		VerifySampleArgs{},
 		PartitionsArgs{},
 		AnalyticsArgs{},
+		TidyArgs{},
 	} {
 		kinds = append(kinds, args.Kind())
 	}

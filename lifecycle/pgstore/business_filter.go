@@ -8,6 +8,9 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
+
+	"onward/lifecycle"
 )
 
 // BusinessFilter selects businesses, for lists and for the audience of a campaign alike. What is set must hold
@@ -21,6 +24,7 @@ type BusinessFilter struct {
 	City               string     `json:"city,omitempty"`
 	Country            string     `json:"country,omitempty"`
 	Category           string     `json:"category,omitempty"`
+	Tag                AnyOf      `json:"tag,omitempty"`
 	CreatedAfter       *time.Time `json:"created_after,omitempty"`
 	CreatedBefore      *time.Time `json:"created_before,omitempty"`
 	UpdatedAfter       *time.Time `json:"updated_after,omitempty"`
@@ -54,28 +58,40 @@ func (a *AnyOf) UnmarshalJSON(data []byte) error {
 // arguments to args, whose length so far sets the numbers of the placeholders. It returns "true" for the zero
 // filter.
 func (f BusinessFilter) Where(alias string, args *[]any) string {
-	w := where{args: args}
-	if alias != "" {
-		w.prefix = alias + "."
+	if alias == "" {
+		alias = "businesses"
 	}
+	w := where{prefix: alias + ".", args: args}
 	w.search(f.Q)
-	w.anyOf("contact_status", f.ContactStatus)
+	w.contact(f.ContactStatus)
 	w.anyOf("website_status", f.WebsiteStatus)
 	w.anyOf("subscription_status", f.SubscriptionStatus)
 	w.anyOf("ticket_status", f.TicketStatus)
 	w.sameText("city", f.City)
 	w.sameText("category", f.Category)
+	if len(f.Tag) > 0 {
+		w.terms = append(w.terms, fmt.Sprintf("%sid IN (SELECT t.business_id FROM business_tags t WHERE t.tag = ANY(%s))", w.prefix, w.arg(f.Tag.tags())))
+	}
 	if f.Country != "" {
 		w.add("country = %s", strings.ToUpper(strings.TrimSpace(f.Country)))
 	}
 	w.time("created_at >", f.CreatedAfter)
 	w.time("created_at <", f.CreatedBefore)
-	w.time("updated_at >", f.UpdatedAfter)
-	w.time("updated_at <", f.UpdatedBefore)
+	w.updated(">", f.UpdatedAfter)
+	w.updated("<", f.UpdatedBefore)
 	if len(w.terms) == 0 {
 		return "true"
 	}
 	return strings.Join(w.terms, "\n\t\tAND ")
+}
+
+// tags are those of a filter as they are stored.
+func (a AnyOf) tags() []string {
+	list := make([]string, len(a))
+	for i, t := range a {
+		list[i] = strings.ToLower(strings.TrimSpace(t))
+	}
+	return list
 }
 
 // where collects conditions and their arguments.
@@ -102,29 +118,23 @@ func (w *where) anyOf(column string, values AnyOf) {
 	}
 }
 
-func (w *where) sameText(column, v string) {
-	if v = strings.TrimSpace(v); v == "" {
-		return
+// contact names the column that has an index wherever it can: see migration 0005.
+func (w *where) contact(values AnyOf) {
+	common := slices.ContainsFunc(values, func(s string) bool {
+		return s == string(lifecycle.Pending) || s == string(lifecycle.Emailed) || s == string(lifecycle.SMSSent)
+	})
+	if common {
+		w.anyOf("contact_status", values)
+	} else {
+		w.anyOf("contact_seldom", values)
 	}
-	var terms []string
-	for _, spelling := range spellings(v) {
-		terms = append(terms, fmt.Sprintf("lower(%s%s) = lower(%s)", w.prefix, column, w.arg(spelling)))
-	}
-	w.terms = append(w.terms, "("+strings.Join(terms, " OR ")+")")
 }
 
-// spellings are the cases in which a text is looked for. A database with the locale C folds the case of ASCII
-// alone: there "ANTIGUA" finds "Antigua" by itself, and "COBÁN" finds "Cobán" by its lower case.
-func spellings(v string) []string {
-	list := []string{v}
-	if strings.IndexFunc(v, func(r rune) bool { return r > unicode.MaxASCII }) >= 0 {
-		for _, s := range []string{strings.ToLower(v), strings.ToUpper(v)} {
-			if !slices.Contains(list, s) {
-				list = append(list, s)
-			}
-		}
+// sameText compares as search does: in any case, with or without accents.
+func (w *where) sameText(column, v string) {
+	if v = strings.TrimSpace(v); v != "" {
+		w.terms = append(w.terms, fmt.Sprintf("onward_fold(%s%s) = onward_fold(%s)", w.prefix, column, w.arg(v)))
 	}
-	return list
 }
 
 func (w *where) time(condition string, v *time.Time) {
@@ -133,23 +143,34 @@ func (w *where) time(condition string, v *time.Time) {
 	}
 }
 
-// search looks for part of a word in each column by itself, the form that a trigram index serves.
+// updated compares the column, and finds few of many by the index beside the table.
+func (w *where) updated(compare string, v *time.Time) {
+	if v == nil {
+		return
+	}
+	arg := w.arg(*v)
+	w.terms = append(w.terms, fmt.Sprintf("%sid IN (SELECT c.business_id FROM business_changes c WHERE c.updated_at %s %s)", w.prefix, compare, arg))
+}
+
+// wholeSearch is how long a text must be to be looked for in the middle of words: an index of trigrams has nothing to
+// offer for less, and what is found would be half of everything.
+const wholeSearch = 3
+
+// search looks for part of a word, as the trigram index serves it; for one or two characters at the beginning of words.
 func (w *where) search(q string) {
-	q = strings.TrimSpace(q)
+	q = strings.Join(strings.Fields(q), " ")
 	if q == "" {
 		return
 	}
-	var terms []string
-	for _, spelling := range spellings(q) {
-		like := w.arg("%" + escapeLike(spelling) + "%")
-		for _, column := range []string{"name", "email", "city"} {
-			terms = append(terms, w.prefix+column+" ILIKE "+like)
-		}
+	before := "%"
+	if utf8.RuneCountInString(q) < wholeSearch {
+		before = "% "
 	}
-	if digits := phoneDigits(q); digits != "" {
-		terms = append(terms, w.prefix+"phone LIKE "+w.arg("%"+digits+"%"))
+	terms := "s.document LIKE onward_fold(" + w.arg(before+escapeLike(q)+"%") + ")"
+	if digits := phoneDigits(q); digits != "" && digits != q {
+		terms = "(" + terms + " OR s.document LIKE " + w.arg("%"+digits+"%") + ")"
 	}
-	w.terms = append(w.terms, "("+strings.Join(terms, " OR ")+")")
+	w.terms = append(w.terms, w.prefix+"id IN (SELECT s.business_id FROM business_search s WHERE "+terms+")")
 }
 
 // escapeLike takes the meaning from what LIKE would read as a pattern.
@@ -163,6 +184,7 @@ const minPhoneDigits = 3
 // phoneDigits returns the digits of what may be part of a phone number, "" for anything else. Zeros in front
 // are left out: they are how a number is dialled at home or abroad, and no part of E.164.
 func phoneDigits(q string) string {
+	q = strings.ReplaceAll(q, "(0)", "") // +44 (0)20 …: the zero that is dialled at home alone
 	var digits strings.Builder
 	for _, r := range q {
 		switch {

@@ -2,11 +2,13 @@ package pgstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // BusinessSort is an order of a list of businesses.
@@ -40,41 +42,186 @@ func (s BusinessSort) Position(b Business) BusinessPosition {
 	return BusinessPosition{At: b.CreatedAt, ID: b.ID}
 }
 
-// ListBusinesses returns at most limit businesses that the filter selects, in order, beginning behind a
-// position (nil: at the top). Pages by position neither repeat nor skip a row when others come or go.
-func ListBusinesses(ctx context.Context, q Querier, f BusinessFilter, sort BusinessSort, behind *BusinessPosition, limit int) ([]Business, error) {
-	column, direction, compare := strings.TrimPrefix(string(sort), "-"), "ASC", ">"
-	if strings.HasPrefix(string(sort), "-") {
-		direction, compare = "DESC", "<"
+// Beginner begins transactions: a pool, a connection or a transaction.
+type Beginner interface {
+	Begin(ctx context.Context) (pgx.Tx, error)
+}
+
+const (
+	// listPatience is what the planner's own way to a page may take. It is right for whatever an index narrows down, and
+	// for whatever many businesses have; a filter of which each part is frequent and the whole is rare it cannot foresee.
+	listPatience = 25 * time.Millisecond
+	// Then businesses are looked through in order, window by window, for as long as the budget lasts.
+	listWindow = 1000
+	listBudget = 15 * time.Millisecond
+)
+
+// ListBusinesses returns at most limit businesses that the filter selects, in order, beginning behind a position (nil: at
+// the top), and the position behind which the list goes on; nil where nothing is left. Pages by position neither repeat
+// nor skip a row when others come or go. A page may hold fewer than limit, even none, with more to come: what a call reads
+// is bounded.
+func ListBusinesses(ctx context.Context, db Beginner, f BusinessFilter, sort BusinessSort, behind *BusinessPosition, limit int) ([]Business, *BusinessPosition, error) {
+	q, err := newBusinessQuery(f, sort, limit)
+	if err != nil {
+		return nil, nil, err
 	}
-	switch sort {
-	case SortName, SortCreated, SortUpdated, SortNameDesc, SortCreatedDesc, SortUpdatedDesc:
+	list, err := q.run(ctx, db, behind, nil, listPatience)
+	const cancelled = "57014"
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == cancelled && ctx.Err() == nil {
+		return q.inWindows(ctx, db, behind, listWindow, listBudget)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("list businesses: %w", err)
+	}
+	list, next := q.page(list)
+	return list, next, nil
+}
+
+// businessQuery is one list, of which pages are asked for.
+type businessQuery struct {
+	filter    BusinessFilter
+	sort      BusinessSort
+	limit     int
+	from      string // the tables, and the columns of the order in them
+	key, id   string
+	direction string
+	beyond    string // compares a row with a position before it
+	upTo      string // compares a row with the last of a window
+}
+
+func newBusinessQuery(f BusinessFilter, sort BusinessSort, limit int) (*businessQuery, error) {
+	q := &businessQuery{
+		filter: f, sort: sort, limit: limit, from: "businesses", id: "businesses.id", direction: "ASC", beyond: ">", upTo: "<=",
+	}
+	switch strings.TrimPrefix(string(sort), "-") {
+	case "name":
+		q.key = "businesses.name"
+	case "created_at":
+		q.key = "businesses.created_at"
+	case "updated_at":
+		// The index is beside the table (migration 0005).
+		q.from = "business_changes u JOIN businesses ON businesses.id = u.business_id"
+		q.key, q.id = "u.updated_at", "u.business_id"
 	default:
 		return nil, fmt.Errorf("list businesses: unknown order %q", sort)
 	}
+	if strings.HasPrefix(string(sort), "-") {
+		q.direction, q.beyond, q.upTo = "DESC", "<", ">="
+	}
+	return q, nil
+}
+
+// place adds a position to args and returns the condition on a row.
+func (q *businessQuery) place(compare string, p *BusinessPosition, args *[]any) string {
+	if p == nil {
+		return "true"
+	}
+	var key any = p.At
+	if q.key == "businesses.name" {
+		key = p.Name
+	}
+	*args = append(*args, key, p.ID)
+	return fmt.Sprintf("(%s, %s) %s ($%d, $%d)", q.key, q.id, compare, len(*args)-1, len(*args))
+}
+
+// run reads one row more than a page, between two positions.
+func (q *businessQuery) run(ctx context.Context, db Beginner, behind, upTo *BusinessPosition, patience time.Duration) (list []Business, err error) {
 	var args []any
-	condition := f.Where("", &args)
-	if behind != nil {
-		var key any = behind.At
-		if column == "name" {
-			key = behind.Name
-		}
-		args = append(args, key, behind.ID)
-		condition += fmt.Sprintf("\n\t\tAND (%s, id) %s ($%d, $%d)", column, compare, len(args)-1, len(args))
-	}
-	args = append(args, limit)
-	rows, err := q.Query(ctx, fmt.Sprintf(`
+	conditions := q.filter.Where("", &args) + "\n\t\tAND " + q.place(q.beyond, behind, &args) + "\n\t\tAND " + q.place(q.upTo, upTo, &args)
+	args = append(args, q.limit+1)
+	sql := fmt.Sprintf(`
 		SELECT %s
-		FROM businesses
+		FROM %s
 		WHERE %s
-		ORDER BY %s %s, id %s
-		LIMIT $%d`, businessColumns, condition, column, direction, direction, len(args)), args...)
-	if err != nil {
-		return nil, fmt.Errorf("list businesses: %w", err)
+		ORDER BY %s %s, %s %[5]s
+		LIMIT $%[7]d`, businessColumns, q.from, conditions, q.key, q.direction, q.id, len(args))
+	err = pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
+		batch := &pgx.Batch{}
+		// Each filter has a plan of its own: one for all of its kind would be wrong for most. To compile it, or to begin workers
+		// for it, takes longer than it may take.
+		batch.Queue(`
+			SELECT set_config('statement_timeout', $1, true), set_config('plan_cache_mode', 'force_custom_plan', true),
+				set_config('jit', 'off', true), set_config('max_parallel_workers_per_gather', '0', true)`,
+			fmt.Sprintf("%dms", patience.Milliseconds()))
+		batch.Queue(sql, args...)
+		results := tx.SendBatch(ctx, batch)
+		if _, err := results.Exec(); err != nil {
+			return errors.Join(err, results.Close())
+		}
+		rows, err := results.Query()
+		if err == nil {
+			list, err = pgx.CollectRows(rows, scanBusiness)
+		}
+		if closed := results.Close(); err == nil {
+			err = closed
+		}
+		return err
+	})
+	return list, err
+}
+
+// page cuts off the row that tells that there are more.
+func (q *businessQuery) page(list []Business) ([]Business, *BusinessPosition) {
+	if len(list) <= q.limit {
+		return list, nil
 	}
-	list, err := pgx.CollectRows(rows, scanBusiness)
-	if err != nil {
-		return nil, fmt.Errorf("list businesses: %w", err)
+	list = list[:q.limit]
+	next := q.sort.Position(list[q.limit-1])
+	return list, &next
+}
+
+// inWindows looks through businesses in order, window by window, until a page is full, nothing is left, or the budget is
+// used up; once through a window it always comes.
+func (q *businessQuery) inWindows(
+	ctx context.Context, db Beginner, behind *BusinessPosition, window int, budget time.Duration,
+) (found []Business, next *BusinessPosition, err error) {
+	until := time.Now().Add(budget)
+	for {
+		end, err := q.windowEnd(ctx, db, behind, window)
+		if err != nil {
+			return nil, nil, fmt.Errorf("list businesses: %w", err)
+		}
+		list, err := q.run(ctx, db, behind, end, 0)
+		if err != nil {
+			return nil, nil, fmt.Errorf("list businesses: %w", err)
+		}
+		found = append(found, list...)
+		if len(found) > q.limit || end == nil {
+			found, next = q.page(found)
+			return found, next, nil
+		}
+		if behind = end; time.Now().After(until) {
+			return found, end, nil
+		}
 	}
-	return list, nil
+}
+
+// windowEnd is the position of the last row of a window; nil where fewer are left.
+func (q *businessQuery) windowEnd(ctx context.Context, db Beginner, behind *BusinessPosition, window int) (*BusinessPosition, error) {
+	var args []any
+	condition := q.place(q.beyond, behind, &args)
+	args = append(args, window-1)
+	from := strings.TrimSuffix(q.from, " JOIN businesses ON businesses.id = u.business_id")
+	p := &BusinessPosition{}
+	var key any = &p.At
+	if q.key == "businesses.name" {
+		key = &p.Name
+	}
+	err := pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, fmt.Sprintf(`
+			SELECT %s, %s
+			FROM %s
+			WHERE %s
+			ORDER BY %[1]s %[5]s, %[2]s %[5]s
+			OFFSET $%[6]d
+			LIMIT 1`, q.key, q.id, from, condition, q.direction, len(args)), args...).Scan(key, &p.ID)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.At = p.At.UTC()
+	return p, nil
 }

@@ -30,6 +30,7 @@ type Business struct {
 	Country    string
 	Timezone   string
 	Category   string
+	Tags       []string // in alphabetical order
 
 	Contact      lifecycle.Status
 	Website      lifecycle.Status
@@ -64,14 +65,15 @@ func matchKeys(phone, email string) []string {
 }
 
 // businessColumns are those that [scanBusiness] reads.
-const businessColumns = `id, public_id, external_id, name, phone, email, city, country, timezone, category,
-	contact_status, website_status, subscription_status, ticket_status, created_at, updated_at`
+const businessColumns = `businesses.id, public_id, external_id, name, phone, email, city, country, timezone, category,
+	contact_status, website_status, subscription_status, ticket_status, created_at, businesses.updated_at,
+	ARRAY(SELECT t.tag FROM business_tags t WHERE t.business_id = businesses.id ORDER BY t.tag)`
 
 func scanBusiness(row pgx.CollectableRow) (Business, error) {
 	var b Business
 	var external, phone, email, city, country, zone, category *string
 	err := row.Scan(&b.ID, &b.PublicID, &external, &b.Name, &phone, &email, &city, &country, &zone, &category,
-		&b.Contact, &b.Website, &b.Subscription, &b.Ticket, &b.CreatedAt, &b.UpdatedAt)
+		&b.Contact, &b.Website, &b.Subscription, &b.Ticket, &b.CreatedAt, &b.UpdatedAt, &b.Tags)
 	b.ExternalID, b.Phone, b.Email, b.City = orZero(external), orZero(phone), orZero(email), orZero(city)
 	b.Country, b.Timezone, b.Category = orZero(country), orZero(zone), orZero(category)
 	b.CreatedAt, b.UpdatedAt = b.CreatedAt.UTC(), b.UpdatedAt.UTC()

@@ -49,6 +49,33 @@ func (a *Authenticator) Middleware(next http.Handler) http.Handler {
 	})
 }
 
+// Page is [Authenticator.Middleware] for what people open in a browser: a token is taken as the password that the browser
+// asks for, too, with any name. Only for what is read: a browser sends such a password along whoever makes it ask.
+func (a *Authenticator) Page(next http.Handler) http.Handler {
+	checked := a.Middleware(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, secret, ok := r.BasicAuth(); ok {
+			r = r.Clone(r.Context())
+			r.Header.Set("Authorization", "Bearer "+secret)
+		}
+		checked.ServeHTTP(&challenge{ResponseWriter: w}, r)
+	})
+}
+
+// challenge makes a browser ask for the password that it was refused for want of.
+type challenge struct{ http.ResponseWriter }
+
+// WriteHeader names the scheme that browsers know.
+func (c *challenge) WriteHeader(status int) {
+	if status == http.StatusUnauthorized {
+		c.Header().Set("WWW-Authenticate", `Basic realm="onward: any name, and an API token as the password", charset="UTF-8"`)
+	}
+	c.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (c *challenge) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
 // bearer reads the Authorization header; the scheme's name has no case (RFC 9110, 11.1).
 func bearer(r *http.Request) (string, bool) {
 	scheme, secret, ok := strings.Cut(r.Header.Get("Authorization"), " ")

@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Role says what a token may do; each may do all that the one before it may.
@@ -74,8 +74,14 @@ var (
 	ErrRole    = errors.New("a token's role is viewer, operator or admin")
 )
 
+// DB is where tokens are: a pool, or a transaction that does more.
+type DB interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
 // Create makes a token and returns its secret, which nobody can see again.
-func Create(ctx context.Context, pool *pgxpool.Pool, name string, role Role) (Token, string, error) {
+func Create(ctx context.Context, db DB, name string, role Role) (Token, string, error) {
 	name = strings.TrimSpace(name)
 	if n := utf8.RuneCountInString(name); n == 0 || n > maxName || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
 		return Token{}, "", ErrName
@@ -92,7 +98,7 @@ func Create(ctx context.Context, pool *pgxpool.Pool, name string, role Role) (To
 	if err != nil {
 		return Token{}, "", fmt.Errorf("make an id: %w", err)
 	}
-	rows, err := pool.Query(ctx, `
+	rows, err := db.Query(ctx, `
 		INSERT INTO api_tokens (public_id, name, role, token_hash)
 		VALUES ($1, $2, $3, $4)
 		RETURNING `+columns, public, name, role, hash(secret))
@@ -107,8 +113,8 @@ func Create(ctx context.Context, pool *pgxpool.Pool, name string, role Role) (To
 }
 
 // List returns every token, revoked ones included, the newest first.
-func List(ctx context.Context, pool *pgxpool.Pool) ([]Token, error) {
-	rows, err := pool.Query(ctx, `
+func List(ctx context.Context, db DB) ([]Token, error) {
+	rows, err := db.Query(ctx, `
 		SELECT `+columns+`
 		FROM api_tokens
 		ORDER BY id DESC`)
@@ -124,12 +130,12 @@ func List(ctx context.Context, pool *pgxpool.Pool) ([]Token, error) {
 
 // Revoke ends the token with this id, or all with this name, and returns them; [ErrUnknown] when there is none
 // to end. Processes that have seen the token lately go on to accept it for up to [CacheFor].
-func Revoke(ctx context.Context, pool *pgxpool.Pool, idOrName string) ([]Token, error) {
+func Revoke(ctx context.Context, db DB, idOrName string) ([]Token, error) {
 	condition, arg := `name = $1`, any(strings.TrimSpace(idOrName))
 	if id, err := uuid.Parse(idOrName); err == nil {
 		condition, arg = `public_id = $1`, id
 	}
-	rows, err := pool.Query(ctx, `
+	rows, err := db.Query(ctx, `
 		UPDATE api_tokens
 		SET revoked_at = now()
 		WHERE `+condition+` AND revoked_at IS NULL
@@ -148,15 +154,15 @@ func Revoke(ctx context.Context, pool *pgxpool.Pool, idOrName string) ([]Token, 
 }
 
 // Authenticate finds the token that a secret belongs to; [ErrUnknown] when there is none, or no longer.
-func Authenticate(ctx context.Context, pool *pgxpool.Pool, secret string) (Token, error) {
+func Authenticate(ctx context.Context, db DB, secret string) (Token, error) {
 	if !strings.HasPrefix(secret, prefix) {
 		return Token{}, ErrUnknown
 	}
-	return authenticate(ctx, pool, hash(secret))
+	return authenticate(ctx, db, hash(secret))
 }
 
-func authenticate(ctx context.Context, pool *pgxpool.Pool, hashed []byte) (Token, error) {
-	rows, err := pool.Query(ctx, `
+func authenticate(ctx context.Context, db DB, hashed []byte) (Token, error) {
+	rows, err := db.Query(ctx, `
 		SELECT `+columns+`
 		FROM api_tokens
 		WHERE token_hash = $1 AND revoked_at IS NULL`, hashed)
@@ -170,7 +176,7 @@ func authenticate(ctx context.Context, pool *pgxpool.Pool, hashed []byte) (Token
 	if err != nil {
 		return Token{}, fmt.Errorf("look up token: %w", err)
 	}
-	_, err = pool.Exec(ctx, `
+	_, err = db.Exec(ctx, `
 		UPDATE api_tokens
 		SET last_used_at = now()
 		WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')`, t.ID)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -26,6 +27,7 @@ type Business struct {
 	Timezone           *string   `json:"timezone" doc:"IANA"`
 	Category           *string   `json:"category"`
 	ExternalID         *string   `json:"external_id"`
+	Tags               []string  `json:"tags" nullable:"false" doc:"In alphabetical order"`
 	ContactStatus      string    `json:"contact_status"`
 	WebsiteStatus      string    `json:"website_status"`
 	SubscriptionStatus string    `json:"subscription_status"`
@@ -44,7 +46,7 @@ type BusinessDetail struct {
 func viewBusiness(b pgstore.Business) Business {
 	return Business{
 		ID: b.PublicID, Name: b.Name, Phone: orNull(b.Phone), Email: orNull(b.Email), City: orNull(b.City), Country: orNull(b.Country),
-		Timezone: orNull(b.Timezone), Category: orNull(b.Category), ExternalID: orNull(b.ExternalID),
+		Timezone: orNull(b.Timezone), Category: orNull(b.Category), ExternalID: orNull(b.ExternalID), Tags: b.Tags,
 		ContactStatus: string(b.Contact), WebsiteStatus: string(b.Website), SubscriptionStatus: string(b.Subscription),
 		TicketStatus: string(b.Ticket), CreatedAt: b.CreatedAt, UpdatedAt: b.UpdatedAt,
 	}
@@ -102,10 +104,16 @@ type createBusinessInput struct {
 		Timezone   *string `json:"timezone,omitempty" nullable:"true" maxLength:"64" example:"America/Guatemala" doc:"IANA"`
 		Category   *string `json:"category,omitempty" nullable:"true" maxLength:"120"`
 		ExternalID *string `json:"external_id,omitempty" nullable:"true" maxLength:"255" doc:"Your own id: repeating it finds the business again"`
+
+		Tags []string `json:"tags,omitempty" maxItems:"50" doc:"Your own words, kept in lower case: 1 to 50 characters, no comma"`
 	}
 }
 
 func (a *API) createBusiness(ctx context.Context, in *createBusinessInput) (*answer[BusinessDetail], error) {
+	tags, err := normalTags(in.Body.Tags)
+	if err != nil {
+		return nil, err
+	}
 	return act(ctx, a, func(ctx context.Context, u *unit) (*answer[BusinessDetail], error) {
 		b := in.Body
 		id, created, err := pgstore.UpsertBusiness(ctx, u, pgstore.NewBusiness{
@@ -114,6 +122,11 @@ func (a *API) createBusiness(ctx context.Context, in *createBusinessInput) (*ans
 		})
 		if err != nil {
 			return nil, err
+		}
+		if created && len(tags) > 0 {
+			if err := pgstore.SetTags(ctx, u, id, tags); err != nil {
+				return nil, err
+			}
 		}
 		stored, err := pgstore.BusinessByID(ctx, u, id)
 		if err != nil {
@@ -163,10 +176,19 @@ type updateBusinessInput struct {
 		Timezone   change `json:"timezone,omitempty" maxLength:"64"`
 		Category   change `json:"category,omitempty" maxLength:"120"`
 		ExternalID change `json:"external_id,omitempty" maxLength:"255"`
+
+		Tags *[]string `json:"tags,omitempty" nullable:"true" maxItems:"50" doc:"All of them, in place of those that it has; an empty list clears"`
 	}
 }
 
 func (a *API) updateBusiness(ctx context.Context, in *updateBusinessInput) (*answer[BusinessDetail], error) {
+	var tags []string
+	if in.Body.Tags != nil {
+		var err error
+		if tags, err = normalTags(*in.Body.Tags); err != nil {
+			return nil, err
+		}
+	}
 	return act(ctx, a, func(ctx context.Context, u *unit) (*answer[BusinessDetail], error) {
 		before, err := business(ctx, u, in.ID)
 		if err != nil {
@@ -186,6 +208,12 @@ func (a *API) updateBusiness(ctx context.Context, in *updateBusinessInput) (*ans
 		}
 		if err != nil {
 			return nil, err
+		}
+		if in.Body.Tags != nil {
+			if err := pgstore.SetTags(ctx, u, after.ID, tags); err != nil {
+				return nil, err
+			}
+			after.Tags = tags
 		}
 		if after.Phone != before.Phone || after.Email != before.Email {
 			if err := u.requeue(ctx, after.MatchKeys()); err != nil {
@@ -219,7 +247,24 @@ func changedFields(before, after pgstore.Business) []string {
 			fields = append(fields, f.name)
 		}
 	}
+	if !slices.Equal(before.Tags, after.Tags) {
+		fields = append(fields, "tags")
+	}
 	return fields
+}
+
+// normalTags brings tags to the form in which they are stored, each once, in order.
+func normalTags(raw []string) ([]string, error) {
+	tags := make([]string, 0, len(raw))
+	for i, r := range raw {
+		t, err := pgstore.NormalizeTag(r)
+		if err != nil {
+			return nil, invalid(fmt.Sprintf("body.tags[%d]", i), err.Error())
+		}
+		tags = append(tags, t)
+	}
+	slices.Sort(tags)
+	return slices.Compact(tags), nil
 }
 
 // change is a member of a PATCH: nil when absent, a pointer to "" for null.

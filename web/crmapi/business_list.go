@@ -16,7 +16,7 @@ import (
 
 // BusinessQuery is a filter of businesses in a query.
 type BusinessQuery struct {
-	Q                  string    `query:"q" maxLength:"200" doc:"Part of a name, of a phone in any spelling, of an email or a city"`
+	Q                  string    `query:"q" maxLength:"200" doc:"Part of a name, of a phone in any spelling, of an email or a city, in any case and without regard to accents; one or two characters: the beginning of a word"`
 	ContactStatus      []string  `query:"contact_status" doc:"Any of these, with commas"`
 	WebsiteStatus      []string  `query:"website_status" doc:"Any of these, with commas"`
 	SubscriptionStatus []string  `query:"subscription_status" doc:"Any of these, with commas"`
@@ -24,6 +24,7 @@ type BusinessQuery struct {
 	City               string    `query:"city" maxLength:"120" doc:"The whole name, in any case"`
 	Country            string    `query:"country" maxLength:"2" doc:"ISO 3166-1 alpha-2"`
 	Category           string    `query:"category" maxLength:"120" doc:"The whole name, in any case"`
+	Tag                []string  `query:"tag" doc:"Any of these, with commas"`
 	CreatedAfter       time.Time `query:"created_after"`
 	CreatedBefore      time.Time `query:"created_before"`
 	UpdatedAfter       time.Time `query:"updated_after"`
@@ -33,7 +34,7 @@ type BusinessQuery struct {
 func (f BusinessQuery) filter() (pgstore.BusinessFilter, error) {
 	out := pgstore.BusinessFilter{
 		Q: f.Q, ContactStatus: f.ContactStatus, WebsiteStatus: f.WebsiteStatus, SubscriptionStatus: f.SubscriptionStatus,
-		TicketStatus: f.TicketStatus, City: f.City, Country: f.Country, Category: f.Category,
+		TicketStatus: f.TicketStatus, City: f.City, Country: f.Country, Category: f.Category, Tag: f.Tag,
 		CreatedAfter: utc(&f.CreatedAfter), CreatedBefore: utc(&f.CreatedBefore),
 		UpdatedAfter: utc(&f.UpdatedAfter), UpdatedBefore: utc(&f.UpdatedBefore),
 	}
@@ -50,6 +51,7 @@ type filterBody struct {
 	City               string     `json:"city,omitempty" maxLength:"120"`
 	Country            string     `json:"country,omitempty" maxLength:"2"`
 	Category           string     `json:"category,omitempty" maxLength:"120"`
+	Tag                anyOf      `json:"tag,omitempty"`
 	CreatedAfter       *time.Time `json:"created_after,omitempty"`
 	CreatedBefore      *time.Time `json:"created_before,omitempty"`
 	UpdatedAfter       *time.Time `json:"updated_after,omitempty"`
@@ -60,7 +62,7 @@ func (f filterBody) filter(at string) (pgstore.BusinessFilter, error) {
 	out := pgstore.BusinessFilter{
 		Q: f.Q, ContactStatus: pgstore.AnyOf(f.ContactStatus), WebsiteStatus: pgstore.AnyOf(f.WebsiteStatus),
 		SubscriptionStatus: pgstore.AnyOf(f.SubscriptionStatus), TicketStatus: pgstore.AnyOf(f.TicketStatus),
-		City: f.City, Country: f.Country, Category: f.Category,
+		City: f.City, Country: f.Country, Category: f.Category, Tag: pgstore.AnyOf(f.Tag),
 		CreatedAfter: utc(f.CreatedAfter), CreatedBefore: utc(f.CreatedBefore),
 		UpdatedAfter: utc(f.UpdatedAfter), UpdatedBefore: utc(f.UpdatedBefore),
 	}
@@ -71,7 +73,7 @@ func viewFilter(f pgstore.BusinessFilter) *filterBody {
 	return &filterBody{
 		Q: f.Q, ContactStatus: anyOf(f.ContactStatus), WebsiteStatus: anyOf(f.WebsiteStatus),
 		SubscriptionStatus: anyOf(f.SubscriptionStatus), TicketStatus: anyOf(f.TicketStatus),
-		City: f.City, Country: f.Country, Category: f.Category,
+		City: f.City, Country: f.Country, Category: f.Category, Tag: anyOf(f.Tag),
 		CreatedAfter: f.CreatedAfter, CreatedBefore: f.CreatedBefore, UpdatedAfter: f.UpdatedAfter, UpdatedBefore: f.UpdatedBefore,
 	}
 }
@@ -148,9 +150,16 @@ func (a *API) listBusinesses(ctx context.Context, in *listBusinessesInput) (*pag
 	if err != nil {
 		return nil, err
 	}
-	rows, err := pgstore.ListBusinesses(ctx, a.opts.Pool, f, sort, behind, in.Limit+1)
+	rows, next, err := pgstore.ListBusinesses(ctx, a.opts.Pool, f, sort, behind, in.Limit)
 	if err != nil {
 		return nil, err
 	}
-	return page(in.Paging, list, rows, viewBusiness, func(b pgstore.Business) any { return sort.Position(b) })
+	out := &pageOutput[Business]{Body: Page[Business]{Items: make([]Business, 0, len(rows))}}
+	for _, b := range rows {
+		out.Body.Items = append(out.Body.Items, viewBusiness(b))
+	}
+	if next != nil {
+		out.Body.NextCursor, err = encodeCursor(list, next)
+	}
+	return out, err
 }

@@ -57,7 +57,7 @@ func TestListBusinesses(t *testing.T) {
 		fields = append(fields, f)
 	}
 	require.ElementsMatch(t, []string{
-		"id", "name", "phone", "email", "city", "country", "timezone", "category", "external_id", "contact_status", "website_status",
+		"id", "name", "phone", "email", "city", "country", "timezone", "category", "external_id", "tags", "contact_status", "website_status",
 		"subscription_status", "ticket_status", "created_at", "updated_at",
 	}, fields)
 

@@ -52,8 +52,7 @@ type createCampaignInput struct {
 
 func (a *API) createCampaign(ctx context.Context, in *createCampaignInput) (*answer[Campaign], error) {
 	b := in.Body
-	b.Name = strings.TrimSpace(b.Name)
-	if b.Name == "" {
+	if strings.TrimSpace(b.Name) == "" {
 		return nil, invalid("body.name", "is empty")
 	}
 	if err := checkTexts(b.Channel, orZero(b.Subject), b.Body); err != nil {
@@ -63,24 +62,13 @@ func (a *API) createCampaign(ctx context.Context, in *createCampaignInput) (*ans
 	if err != nil {
 		return nil, err
 	}
-	encoded, err := json.Marshal(audience)
-	if err != nil {
-		return nil, fmt.Errorf("encode the audience: %w", err)
-	}
-	public, err := uuid.NewV7()
-	if err != nil {
-		return nil, fmt.Errorf("make an id: %w", err)
-	}
 	return act(ctx, a, func(ctx context.Context, u *unit) (*answer[Campaign], error) {
 		if err := u.knowAudience(ctx, audience); err != nil {
 			return nil, err
 		}
-		_, err := u.Exec(ctx, `
-			INSERT INTO campaigns (public_id, name, channel, subject, body, audience, send_at, per_second)
-			VALUES ($1, $2, $3, $4, $5, $6::text::jsonb, $7, $8::float8)`,
-			public, b.Name, b.Channel, orZero(b.Subject), b.Body, string(encoded), b.SendAt, b.PerSecond)
+		public, err := u.insertCampaign(ctx, in, audience)
 		if err != nil {
-			return nil, fmt.Errorf("create campaign: %w", err)
+			return nil, err
 		}
 		if _, err := u.record(ctx, "campaign.create", targetCampaign, public.String(), "", nil); err != nil {
 			return nil, err
@@ -88,6 +76,27 @@ func (a *API) createCampaign(ctx context.Context, in *createCampaignInput) (*ans
 		c, err := a.campaign(ctx, u, public)
 		return &answer[Campaign]{Status: http.StatusCreated, Location: Prefix + "/campaigns/" + public.String(), Body: c.Campaign}, err
 	})
+}
+
+// insertCampaign stores a draft that was checked.
+func (u *unit) insertCampaign(ctx context.Context, in *createCampaignInput, audience pgstore.Audience) (uuid.UUID, error) {
+	encoded, err := json.Marshal(audience)
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("encode the audience: %w", err)
+	}
+	public, err := uuid.NewV7()
+	if err != nil {
+		return public, fmt.Errorf("make an id: %w", err)
+	}
+	b := in.Body
+	_, err = u.Exec(ctx, `
+		INSERT INTO campaigns (public_id, name, channel, subject, body, audience, send_at, per_second)
+		VALUES ($1, $2, $3, $4, $5, $6::text::jsonb, $7, $8::float8)`,
+		public, strings.TrimSpace(b.Name), b.Channel, orZero(b.Subject), b.Body, string(encoded), b.SendAt, b.PerSecond)
+	if err != nil {
+		return public, fmt.Errorf("create campaign: %w", err)
+	}
+	return public, nil
 }
 
 // checkTexts refuses templates that could not be rendered, with the place.
@@ -152,17 +161,22 @@ func (u *unit) knowAudience(ctx context.Context, a pgstore.Audience) error {
 			return invalid("body.audience.failed_of", "is no campaign")
 		}
 	}
-	if len(a.BusinessIDs) == 0 {
+	return u.knowBusinesses(ctx, a.BusinessIDs, "body.audience.business_ids")
+}
+
+// knowBusinesses refuses ids that name nothing, with the first ten places.
+func (u *unit) knowBusinesses(ctx context.Context, ids []uuid.UUID, at string) error {
+	if len(ids) == 0 {
 		return nil
 	}
-	found, err := businessIDs(ctx, u, a.BusinessIDs)
+	found, err := businessIDs(ctx, u, ids)
 	if err != nil {
 		return err
 	}
 	var details []error
-	for i, id := range a.BusinessIDs {
+	for i, id := range ids {
 		if _, ok := found[id]; !ok && len(details) < 10 {
-			details = append(details, &huma.ErrorDetail{Location: fmt.Sprintf("body.audience.business_ids[%d]", i), Message: "is no business"})
+			details = append(details, &huma.ErrorDetail{Location: fmt.Sprintf("%s[%d]", at, i), Message: "is no business"})
 		}
 	}
 	if len(details) > 0 {

@@ -42,7 +42,8 @@ type Options struct {
 	// TryReceipt says what a receipt would come to if it were applied again, and changes nothing. Without it the API makes
 	// no dry runs of replays.
 	TryReceipt func(ctx context.Context, id uuid.UUID) (ReplayTrial, error)
-	// Guard stands in front of the description and its page, which hold nothing secret. May be nil.
+	// Guard stands in front of the description and its page, which hold nothing secret. Nil: Tokens.Page, which lets in
+	// who has a token or a session.
 	Guard func(http.Handler) http.Handler
 
 	// SMSFrom and EmailFrom are the senders' addresses as in table senders: their pace makes a campaign's eta.
@@ -53,6 +54,8 @@ type Options struct {
 	QuietHours         recipienttime.Window
 	PublicURL          string
 	Links              *tracktoken.Codec
+	// PerSecond is how many requests a second a token may make, four times as many at once; 0: any number.
+	PerSecond float64
 	// Version is shown in the description.
 	Version string
 }
@@ -62,6 +65,7 @@ type API struct {
 	opts   Options
 	zones  *recipienttime.Zones
 	router chi.Router
+	lists  map[string][]string // routes of lists, and the columns of their CSV
 	spec   []byte
 	page   []byte
 }
@@ -82,11 +86,18 @@ func New(o Options) (*API, error) {
 	if o.Tokens == nil {
 		o.Tokens = apitoken.NewAuthenticator(o.Pool, o.Clock)
 	}
+	if o.Guard == nil {
+		o.Guard = o.Tokens.Page
+	}
 	if o.Version == "" {
 		o.Version = "dev"
 	}
-	a := &API{opts: o, zones: recipienttime.NewZones(nil), router: chi.NewRouter()}
-	a.router.Use(timeLimit, requestIDs, o.Tokens.Middleware, bodies)
+	a := &API{opts: o, zones: recipienttime.NewZones(nil), router: chi.NewRouter(), lists: map[string][]string{}}
+	a.router.Use(timeLimit, requestIDs, sessions, o.Tokens.Middleware)
+	if o.PerSecond > 0 {
+		a.router.Use(newLimiter(o.PerSecond, o.Clock).limit)
+	}
+	a.router.Use(a.exports, etags, bodies)
 	a.router.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, http.StatusNotFound, "there is no such path: see /docs")
 	})
@@ -106,9 +117,7 @@ func New(o Options) (*API, error) {
 func (a *API) Mount(r chi.Router) {
 	r.Mount(Prefix, a.router)
 	r.Group(func(r chi.Router) {
-		if a.opts.Guard != nil {
-			r.Use(a.opts.Guard)
-		}
+		r.Use(a.opts.Guard)
 		r.Get("/openapi.json", a.serveSpec)
 		r.Get("/docs", a.serveDocs)
 	})
@@ -129,6 +138,10 @@ func (a *API) registerAll(h huma.API) {
 	a.registerSuppressions(h)
 	a.registerJobs(h)
 	a.registerQueues(h)
+	a.registerBulk(h)
+	a.registerTokens(h)
+	a.registerSenders(h)
+	a.registerOperatorActions(h)
 }
 
 const securityName = "token"
@@ -141,13 +154,14 @@ func config(version string) huma.Config {
 	c.RejectUnknownQueryParameters = true
 	c.Transformers = []huma.Transformer{tidyProblem}
 	c.Info.Description = "Contacts, campaigns, messages and receipts of Onward. Times are RFC 3339 in UTC, errors RFC 9457. " +
-		"Lists are pages of items with next_cursor, null on the last. A POST with an Idempotency-Key is done once: for a day, " +
+		"Lists are pages of items with next_cursor, null on the last; as CSV, with format=csv or Accept: text/csv, they are whole. " +
+		"What is read has an ETag. A POST with an Idempotency-Key is done once: for a day, " +
 		"the same request with the same key gets the same answer."
 	c.Info.Contact = &huma.Contact{Name: "The operators of this Onward"}
 	c.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
 	c.Servers = []*huma.Server{{URL: Prefix}}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		securityName: {Type: "http", Scheme: "bearer", Description: "A token from `onward token create`. Viewers read, operators act."},
+		securityName: {Type: "http", Scheme: "bearer", Description: "A token from `onward token create`. Viewers read, operators act, admins also manage tokens and erase."},
 	}
 	return c
 }

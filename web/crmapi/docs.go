@@ -134,8 +134,8 @@ func docsOperationOf(spec *huma.OpenAPI, op *huma.Operation) docsOperation {
 			continue
 		}
 		d.Success = append(d.Success, status)
-		for _, media := range op.Responses[status].Content {
-			d.Answer = typeOf(media.Schema)
+		for _, name := range slices.Backward(slices.Sorted(maps.Keys(op.Responses[status].Content))) {
+			d.Answer = typeOf(op.Responses[status].Content[name].Schema) // JSON, where there is CSV beside it
 		}
 	}
 	return d

@@ -10,13 +10,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"onward/web/apitoken"
 	"onward/web/crmapi"
 )
 
 func TestOpenAPI(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(o *crmapi.Options) { o.Version = "1.2.3" })
-	r := b.send(open, http.MethodGet, "/openapi.json", nil)
+	r := b.send(apitoken.Viewer, http.MethodGet, "/openapi.json", nil)
 	require.Equal(t, http.StatusOK, r.status)
 	require.Equal(t, "application/json", r.header.Get("Content-Type"))
 	require.Regexp(t, `^3\.1\.`, r.body["openapi"])
@@ -45,7 +46,7 @@ func TestOpenAPI(t *testing.T) {
 func TestDocs(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	r := b.send(open, http.MethodGet, "/docs", nil)
+	r := b.send(apitoken.Viewer, http.MethodGet, "/docs", nil)
 	require.Equal(t, http.StatusOK, r.status)
 	require.Contains(t, r.header.Get("Content-Type"), "text/html")
 	require.Contains(t, r.header.Get("Content-Security-Policy"), "default-src 'none'")

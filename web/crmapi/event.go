@@ -109,7 +109,7 @@ func (u *unit) recordEvent(ctx context.Context, b pgstore.Business, in *recordEv
 	}
 	if in.Body.DedupeKey != nil {
 		f.Key = fmt.Sprintf("api:%s:%s", b.PublicID, *in.Body.DedupeKey)
-		if known, err := knownEvent(ctx, u, f.Key); err != nil || known.Duplicate {
+		if known, err := knownEvent(ctx, u, f, in.Body.OccurredAt != nil); err != nil || known.Duplicate {
 			return known, err
 		}
 	}
@@ -125,7 +125,7 @@ func (u *unit) recordEvent(ctx context.Context, b pgstore.Business, in *recordEv
 		return RecordedEvent{}, err
 	}
 	if applied[0].Duplicate { // recorded between the look and the lock
-		return knownEvent(ctx, u, f.Key)
+		return knownEvent(ctx, u, f, in.Body.OccurredAt != nil)
 	}
 	if f.Event == lifecycle.OptedOut {
 		if err := u.optOut(ctx, f); err != nil {
@@ -159,13 +159,16 @@ func viewApplied(a pgstore.Applied) RecordedEvent {
 	return out
 }
 
-// knownEvent finds the event that a key was used for; Duplicate is false when there is none.
-func knownEvent(ctx context.Context, tx pgx.Tx, key string) (RecordedEvent, error) {
+// knownEvent finds the event that a key was used for; Duplicate is false when there is none. A key that was used for
+// something else is a conflict: answered as a repetition, the new event would be lost.
+func knownEvent(ctx context.Context, tx pgx.Tx, f pgstore.Fact, timed bool) (RecordedEvent, error) {
 	out := RecordedEvent{Duplicate: true, Changes: []Change{}}
+	var site int64
+	var note *string
 	err := tx.QueryRow(ctx, `
-		SELECT id, event, occurred_at
+		SELECT id, event, occurred_at, COALESCE(site_id, 0), note
 		FROM facts
-		WHERE dedupe_key = $1`, key).Scan(&out.FactID, &out.Event, &out.OccurredAt)
+		WHERE dedupe_key = $1`, f.Key).Scan(&out.FactID, &out.Event, &out.OccurredAt, &site, &note)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return RecordedEvent{}, nil
 	}
@@ -173,6 +176,21 @@ func knownEvent(ctx context.Context, tx pgx.Tx, key string) (RecordedEvent, erro
 		return RecordedEvent{}, fmt.Errorf("find fact by key: %w", err)
 	}
 	out.OccurredAt = out.OccurredAt.UTC()
+	differs := ""
+	switch {
+	case out.Event != string(f.Event):
+		differs = "event, " + out.Event
+	case timed && !out.OccurredAt.Equal(f.OccurredAt.Truncate(time.Microsecond)):
+		differs = "occurred_at, " + out.OccurredAt.Format(time.RFC3339Nano)
+	case site != f.SiteID:
+		differs = "site_id"
+	case note != nil && *note != f.Note: // an erasure takes notes away
+		differs = "note"
+	}
+	if differs != "" {
+		return RecordedEvent{}, huma.Error409Conflict("body.dedupe_key: was used with another "+differs,
+			&huma.ErrorDetail{Location: "body.dedupe_key", Message: "was used with another " + differs})
+	}
 	return out, nil
 }
 

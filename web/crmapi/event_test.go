@@ -143,3 +143,33 @@ func TestOptOutThatCannotBeWaitedFor(t *testing.T) {
 	require.NotContains(t, r.raw, "hangs")
 	require.Equal(t, "unsubscribed", b.get("/crm/businesses/"+id, http.StatusOK).body["contact_status"], "recorded all the same")
 }
+
+// A key that comes again with something else is no repetition: answered as one, the new event would be lost.
+func TestDedupeKeyOfAnotherEvent(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.business(obj{"name": "A"})
+	path := "/crm/businesses/" + id + "/events"
+	site := b.post("/crm/sites", obj{"business_id": id}, http.StatusCreated).body["id"].(string)
+	first := obj{"event": "ticket_opened", "dedupe_key": "t-1", "occurred_at": "2026-01-01T00:00:00Z", "note": "by phone"}
+	b.post(path, first, http.StatusAccepted)
+	for name, change := range map[string]obj{
+		"event":       {"event": "ticket_closed"},
+		"occurred_at": {"occurred_at": "2026-01-01T00:00:01Z"},
+		"site_id":     {"site_id": site},
+		"note":        {"note": "by mail"},
+	} {
+		body := obj{}
+		for _, part := range []obj{first, change} {
+			for k, v := range part {
+				body[k] = v
+			}
+		}
+		r := b.post(path, body, http.StatusConflict)
+		require.Equal(t, []string{"body.dedupe_key"}, r.locations())
+		require.Contains(t, r.body["detail"], "another "+name)
+	}
+	delete(first, "occurred_at")
+	require.Equal(t, true, b.post(path, first, http.StatusAccepted).body["duplicate"], "what is left out differs from nothing")
+	require.Equal(t, 1, one[int](b, `SELECT count(*) FROM facts`))
+}

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"time"
+
+	"onward/web/apitoken"
 )
 
 // requestTime is what a request may take in all; an opt-out that waits for a running provider call is the longest.
@@ -17,10 +21,44 @@ var errRequestTime = errors.New("the API's request time-out of 30 s")
 
 func timeLimit(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeoutCause(r.Context(), requestTime, errRequestTime)
+		limit, cause := requestTime, errRequestTime
+		if wantsCSV(r) {
+			limit, cause = exportTime, errExportTime
+		}
+		ctx, cancel := context.WithTimeoutCause(r.Context(), limit, cause)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+type sessionKey struct{}
+
+// sessions notes who came by a session: a browser sends its cookie along whoever makes it ask, so these requests must
+// come from our own pages. It stands before the check of tokens.
+func sessions(next http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, ok := apitoken.FromContext(r.Context()); ok {
+			if err := protection.Check(r); err != nil {
+				writeProblem(w, http.StatusForbidden, "another site's page asked for this")
+				return
+			}
+			r = r.WithContext(context.WithValue(r.Context(), sessionKey{}, true))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// acceptJSON lets a body be JSON by what it is: curl -d and its like name the type of a form. That is safe for whoever sends
+// a token in a header, which no other site's page can; a session needs application/json, which no form can send.
+func acceptJSON(r *http.Request, body []byte) {
+	if len(body) == 0 || r.Context().Value(sessionKey{}) != nil {
+		return
+	}
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err == nil && media == "application/x-www-form-urlencoded" && json.Valid(body) {
+		r.Header.Set("Content-Type", "application/json")
+	}
 }
 
 type requestIDKey struct{}
@@ -52,6 +90,11 @@ func bodies(next http.Handler) http.Handler {
 			writeProblem(w, http.StatusBadRequest, "the body could not be read")
 			return
 		}
+		if len(body) > 0 && r.Header.Get("Content-Type") == "" && r.Context().Value(sessionKey{}) != nil {
+			writeProblem(w, http.StatusUnsupportedMediaType, "send Content-Type: application/json")
+			return
+		}
+		acceptJSON(r, body)
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		if r.Method == http.MethodPost {
 			if values := r.Header.Values(idempotencyHeader); len(values) > 0 {

@@ -3,6 +3,7 @@ package crmapi
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,7 +12,7 @@ import (
 // Page is one page of a list.
 type Page[T any] struct {
 	Items      []T     `json:"items" nullable:"false"`
-	NextCursor *string `json:"next_cursor" doc:"Send it as cursor for the next page; null on the last"`
+	NextCursor *string `json:"next_cursor" doc:"Send it as cursor for the next page; null on the last. A page may hold fewer than limit and still have a next"`
 }
 
 // PathID names the thing that an endpoint is about.
@@ -23,6 +24,7 @@ type PathID struct {
 type Paging struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"Items on a page"`
 	Cursor string `query:"cursor" maxLength:"2000" doc:"next_cursor of the page before"`
+	Format string `query:"format" enum:"json,csv" default:"json" doc:"csv, as Accept: text/csv: the whole list, without limit and cursor; cells that a spreadsheet would run begin with an apostrophe"`
 }
 
 type pageOutput[T any] struct {
@@ -65,17 +67,22 @@ func page[R, T any](in Paging, list string, rows []R, view func(R) T, place func
 	if len(rows) <= in.Limit {
 		return out, nil
 	}
-	p, err := json.Marshal(place(rows[in.Limit-1]))
+	var err error
+	out.Body.NextCursor, err = encodeCursor(list, place(rows[in.Limit-1]))
+	return out, err
+}
+
+// encodeCursor makes the cursor of a place in a list.
+func encodeCursor(list string, place any) (*string, error) {
+	p, err := json.Marshal(place)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("encode a cursor: %w", err)
 	}
 	raw, err := json.Marshal(cursor{List: list, Position: p})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("encode a cursor: %w", err)
 	}
-	next := base64.RawURLEncoding.EncodeToString(raw)
-	out.Body.NextCursor = &next
-	return out, nil
+	return new(base64.RawURLEncoding.EncodeToString(raw)), nil
 }
 
 // byID is the position in a list that is ordered by the inner id, newest first.

@@ -117,9 +117,14 @@ func tidyProblem(_ huma.Context, _ string, v any) (any, error) {
 }
 
 // writeProblem answers where huma is not in charge.
-func writeProblem(w http.ResponseWriter, status int, detail string) {
+func writeProblem(w http.ResponseWriter, status int, detail string, errs ...*huma.ErrorDetail) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
 	// The status is out: an error here is the client's connection, and nobody is left to tell.
-	_ = json.NewEncoder(w).Encode(huma.ErrorModel{Title: http.StatusText(status), Status: status, Detail: detail})
+	_ = json.NewEncoder(w).Encode(huma.ErrorModel{Title: http.StatusText(status), Status: status, Detail: detail, Errors: errs})
+}
+
+// writeInvalid is [invalid] where huma is not in charge.
+func writeInvalid(w http.ResponseWriter, location, message string) {
+	writeProblem(w, http.StatusUnprocessableEntity, location+": "+message, &huma.ErrorDetail{Location: location, Message: message})
 }

@@ -32,8 +32,10 @@ func register[I, O any](a *API, h huma.API, need apitoken.Role, o operation, han
 		Method: o.method, Path: o.path, OperationID: o.id, Summary: o.summary, Description: o.description, Tags: []string{o.tag},
 		DefaultStatus: o.status,
 		Security:      []map[string][]string{{securityName: {}}},
-		Errors:        []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
-		Metadata:      map[string]any{roleKey: need},
+		Errors: []int{
+			http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusServiceUnavailable,
+		},
+		Metadata: map[string]any{roleKey: need},
 		// One more than the middleware lets through, which answers first.
 		MaxBodyBytes: maxBody + 2,
 		// The body is read already. A read deadline set now would end the request's context when it passes.
@@ -60,6 +62,10 @@ func register[I, O any](a *API, h huma.API, need apitoken.Role, o operation, han
 		}
 		return out, nil
 	})
+	if l, ok := any(new(O)).(lister); ok && o.method == http.MethodGet {
+		a.lists[o.path] = l.columns()
+		h.OpenAPI().Paths[o.path].Get.Responses["200"].Content["text/csv"] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
+	}
 	if o.also != 0 {
 		responses := h.OpenAPI().Paths[o.path].Post.Responses
 		same := *responses[strconv.Itoa(o.status)]

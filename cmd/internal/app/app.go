@@ -306,6 +306,11 @@ func (a *App) buildRiver() error {
 			Capacity: len(queues) * a.opts.Concurrency, Wake: a.waker.Wake,
 			Running: a.watch.Running,
 		}
+			river.NewPeriodicJob(
+				river.PeriodicInterval(time.Hour),
+				func() (river.JobArgs, *river.InsertOpts) { return jobs.TidyArgs{}, nil },
+				&river.PeriodicJobOpts{RunOnStart: true},
+			),
 	}
 	client, err := river.NewClient(riverDriver(a.queue), cfg)
 	if err != nil {

@@ -41,6 +41,8 @@ type Config struct {
 	QuietHours    string `env:"ONWARD_QUIET_HOURS" envDefault:"08:00-21:00" desc:"when texts may be sent, recipient's time; off"`
 	RetentionDays int    `env:"ONWARD_RETENTION_DAYS" envDefault:"90" desc:"days that raw receipts are kept; facts and transitions stay"`
 
+	APIRate float64 `env:"ONWARD_API_RATE" envDefault:"50" desc:"API requests a second for a token, in each process; four times as many at once; 0: any number"`
+
 	LogFormat string `env:"ONWARD_LOG_FORMAT" envDefault:"text" desc:"text or json"`
 	LogLevel  string `env:"ONWARD_LOG_LEVEL" envDefault:"info" desc:"debug, info, warn or error"`
 
@@ -176,6 +178,7 @@ func (c Config) Validate(role Role) error {
 		p = append(p, "ONWARD_QUIET_HOURS: "+err.Error())
 	}
 	need(c.RetentionDays >= 0, "ONWARD_RETENTION_DAYS", "negative")
+	need(c.APIRate >= 0, "ONWARD_API_RATE", "negative")
 	for name, list := range map[string][]string{"RECURRENTE_WEBHOOK_SECRET": c.RecurrenteWebhookSecret.List(), "RESEND_WEBHOOK_SECRET": c.ResendWebhookSecret.List()} {
 		for _, s := range list {
 			need(strings.HasPrefix(s, "whsec_"), name, "does not start with whsec_")

@@ -160,6 +160,7 @@ func (a *App) buildPrivate() error {
 			Pool: a.pool, River: a.river, Tokens: tokens, Logger: a.logger, Clock: a.opts.Clock, Wake: a.waker.Wake, Settle: a.settle,
 			Observe: a.observeAPI, SMSFrom: a.smsFrom(), EmailFrom: a.cfg.EmailFrom, Version: a.opts.Version,
 			EmailPostalAddress: a.cfg.EmailPostalAddress, QuietHours: window, PublicURL: a.cfg.PublicURL, Links: a.tokens,
+			PerSecond:  a.cfg.APIRate,
 			TryReceipt: try,
 		})
 		if err != nil {
