@@ -25,7 +25,7 @@ func runWorker(ctx context.Context, t *terminal, args []string) error {
 	fs := t.flags("worker", "[flags]", "Works jobs. Any number of workers, on any number of hosts, share one database.",
 		"onward worker", "onward worker --queues inbound,callbacks,billing --concurrency 100")
 	queues := fs.String("queues", "", "queues to work, separated by commas (default all)")
-	concurrency := fs.Int("concurrency", 50, "jobs of one queue that run at once")
+	concurrency := fs.Int("concurrency", 0, "jobs of one queue that run at once (default 400 callbacks, 200 texts, 50 of any other queue)")
 	t.settings(fs)
 	if err := parse(fs, args); err != nil {
 		return err
@@ -33,7 +33,7 @@ func runWorker(ctx context.Context, t *terminal, args []string) error {
 	switch {
 	case fs.NArg() > 0:
 		return usagef("takes no arguments")
-	case *concurrency < 1 || *concurrency > 10_000:
+	case *concurrency < 0 || *concurrency > 10_000:
 		return usagef("--concurrency %d is not between 1 and 10000", *concurrency)
 	}
 	o := app.Options{Role: app.RoleWorker, Version: version, Concurrency: *concurrency}

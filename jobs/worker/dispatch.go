@@ -55,8 +55,19 @@ const pendingAgain = time.Second
 const elsewhereAgain = time.Minute
 
 // dispatch decides, under the message's lock, whether to call the provider, and commits that decision before
-// the call. What a call needs is read in the same transaction.
+// the call, with those who decide at the same time where nothing speaks against it. What a call needs is read in the same
+// transaction.
 func (s *sender) dispatch(ctx context.Context, messageID, jobID int64) (dispatch, error) {
+	item := &dispatchItem{member: newMember(), ctx: ctx, jobID: jobID, candidate: candidate{dispatch: dispatch{id: messageID}}}
+	err := s.dispatches.do(ctx, item)
+	if errors.Is(err, errNotInGroup) {
+		return s.dispatchAlone(ctx, messageID, jobID)
+	}
+	return item.dispatch, err
+}
+
+// dispatchAlone is dispatch in a transaction of its own.
+func (s *sender) dispatchAlone(ctx context.Context, messageID, jobID int64) (dispatch, error) {
 	var d dispatch
 	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
 		var err error
@@ -81,41 +92,53 @@ func (s *sender) dispatch(ctx context.Context, messageID, jobID int64) (dispatch
 	return d, nil
 }
 
-func (s *sender) decide(ctx context.Context, tx pgx.Tx, messageID, jobID int64) (dispatch, error) {
-	d := dispatch{id: messageID}
-	var (
-		public                      uuid.UUID
-		subject, body               string
-		state                       lifecycle.MessageState
-		campaign                    *int64
-		campaignStatus              *string
-		optedOut, suppressed, holds bool
-		erased                      *time.Time
-		zone, country               *string
-	)
-	err := tx.QueryRow(ctx, `
-		SELECT m.public_id, m.campaign_id, m.business_id, m.channel, m.address, m.subject, m.body, m.state, m.attempt,
-			c.status, b.opted_out, b.erased_at, b.timezone, b.country,
+// candidate is a message that is decided about, and what speaks for and against it.
+type candidate struct {
+	dispatch
+	public                      uuid.UUID
+	subject, body               string
+	state                       lifecycle.MessageState
+	campaignStatus              string // "": it has no campaign
+	optedOut, suppressed, holds bool
+	erased                      bool
+	zone, country               string
+}
+
+// lockCandidates reads messages that are to be dispatched, by ascending id, and locks them.
+func lockCandidates(ctx context.Context, tx pgx.Tx, ids []int64) ([]candidate, error) {
+	rows, err := tx.Query(ctx, `
+		SELECT m.id, m.public_id, COALESCE(m.campaign_id, 0), m.business_id, m.channel, m.address, m.subject, m.body, m.state, m.attempt,
+			COALESCE(c.status, ''), b.opted_out, b.erased_at IS NOT NULL, COALESCE(b.timezone, ''), COALESCE(b.country, ''),
 			onward_suppressed(m.channel, m.address),
 			EXISTS (SELECT 1 FROM inbound_pending p WHERE p.channel = m.channel AND p.address = m.address)
 		FROM messages m
 		JOIN businesses b ON b.id = m.business_id
 		LEFT JOIN campaigns c ON c.id = m.campaign_id
-		WHERE m.id = $1
-		FOR NO KEY UPDATE OF m`, messageID).Scan(
-		&public, &campaign, &d.businessID, &d.channel, &d.address, &subject, &body, &state, &d.attempt,
-		&campaignStatus, &optedOut, &erased, &zone, &country, &suppressed, &holds)
-	if errors.Is(err, pgx.ErrNoRows) {
+		WHERE m.id = ANY($1)
+		ORDER BY m.id
+		FOR NO KEY UPDATE OF m`, ids)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c candidate, err error) {
+		err = row.Scan(&c.id, &c.public, &c.campaignID, &c.businessID, &c.channel, &c.address, &c.subject, &c.body, &c.state, &c.attempt,
+			&c.campaignStatus, &c.optedOut, &c.erased, &c.zone, &c.country, &c.suppressed, &c.holds)
+		return c, err
+	})
+}
+
+func (s *sender) decide(ctx context.Context, tx pgx.Tx, messageID, jobID int64) (dispatch, error) {
+	found, err := lockCandidates(ctx, tx, []int64{messageID})
+	if err != nil {
+		return dispatch{id: messageID}, err
+	}
+	if len(found) == 0 {
 		return dispatch{stop: stopErased}, nil
 	}
-	if err != nil {
-		return d, err
-	}
-	if campaign != nil {
-		d.campaignID = *campaign
-	}
+	c := found[0]
+	d := c.dispatch
 	switch {
-	case state == lifecycle.MessageDispatching:
+	case c.state == lifecycle.MessageDispatching:
 		elsewhere, err := calledElsewhere(ctx, tx, messageID, jobID)
 		if err != nil {
 			return d, err
@@ -127,32 +150,32 @@ func (s *sender) decide(ctx context.Context, tx pgx.Tx, messageID, jobID int64) 
 		// An earlier run was cut off after the commit: the provider may have been called.
 		d.stop = stopCutOff
 		return d, s.toUnknown(ctx, tx, d, stopCutOff)
-	case state != lifecycle.MessageQueued:
+	case c.state != lifecycle.MessageQueued:
 		d.stop = stopSettled
 		return d, nil
-	case campaignStatus != nil && *campaignStatus == "cancelled":
+	case c.campaignStatus == "cancelled":
 		return d, s.cancelMessage(ctx, tx, &d, stopCancelled)
-	case campaignStatus != nil && *campaignStatus == "paused":
+	case c.campaignStatus == "paused":
 		d.stop = stopPaused // resuming enqueues every queued message anew
 		return d, nil
-	case erased != nil:
+	case c.erased:
 		return d, s.cancelMessage(ctx, tx, &d, stopErased)
-	case suppressed:
+	case c.suppressed:
 		return d, s.cancelMessage(ctx, tx, &d, stopSuppressed)
-	case optedOut:
+	case c.optedOut:
 		return d, s.cancelMessage(ctx, tx, &d, stopUnsubscribed)
-	case holds:
+	case c.holds:
 		d.stop, d.snooze = stopPending, pendingAgain
 		return d, nil
 	}
-	if wait := s.quiet(d.channel, d.address, zone, country); wait > 0 {
+	if wait := s.quiet(d.channel, d.address, c.zone, c.country); wait > 0 {
 		d.stop, d.snooze = stopQuiet, wait
 		// Why it is still queued: for who looks, and for closeRanks.
 		_, err := tx.Exec(ctx, `UPDATE messages SET reason = $2 WHERE id = $1`, d.id, stopQuiet)
 		return d, err
 	}
 	d.attempt++
-	if err := s.compose(ctx, &d, public, subject, body); err != nil {
+	if err := s.compose(ctx, &d, c.public, c.subject, c.body); err != nil {
 		return d, err
 	}
 	if d.via == nil {
@@ -193,25 +216,18 @@ func calledElsewhere(ctx context.Context, tx pgx.Tx, messageID, jobID int64) (bo
 }
 
 // quiet is how long the recipient's quiet hours still last; email has none.
-func (s *sender) quiet(channel, address string, zone, country *string) time.Duration {
+func (s *sender) quiet(channel, address, zone, country string) time.Duration {
 	if channel != jobs.ChannelSMS {
 		return 0
 	}
 	now := s.Clock()
-	where := recipienttime.Recipient{Timezone: deref(zone), Country: deref(country), Phone: address}
+	where := recipienttime.Recipient{Timezone: zone, Country: country, Phone: address}
 	open, ever := recipienttime.NextOpen(now, s.QuietHours, s.zones.Of(where))
 	if !ever {
 		// No minute suits all the zones that the recipient may be in; somebody may set one meanwhile.
 		return time.Hour
 	}
 	return open.Sub(now)
-}
-
-func deref(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }
 
 // cancelMessage ends a message that will not be sent.

@@ -90,7 +90,7 @@ func of(applied []pgstore.Applied) result {
 
 type applier struct {
 	Options
-	callbacks *group
+	callbacks *group[*groupItem]
 }
 
 // applyFunc applies one kind of receipt in a transaction.

@@ -44,9 +44,22 @@ const startWithin = time.Second
 //
 // A job that finds its message dispatching was cut off between 1 and 3. It does not call: the message becomes
 // unknown and is reconciled from evidence (reconcile.go).
+//
+// What sends that are under way at the same time have to do in the database, they do together (send_group.go).
 type sender struct {
 	Options
 	zones *recipienttime.Zones
+
+	slots      *group[*slotItem]
+	dispatches *group[*dispatchItem]
+	settled    *group[*settleItem]
+}
+
+func newSender(o Options, zones *recipienttime.Zones) *sender {
+	s := &sender{Options: o, zones: zones}
+	s.slots, s.dispatches, s.settled = newGroup(o.Pool, s.takeSlots), newGroup(o.Pool, s.decideAll), newGroup(o.Pool, s.acceptedAll)
+	s.slots.committers = 1 // all of them want the sender's row
+	return s
 }
 
 func (s *sender) workSend(ctx context.Context, job *river.Job[jobs.SendArgs]) error {
@@ -62,7 +75,11 @@ func (s *sender) workSend(ctx context.Context, job *river.Job[jobs.SendArgs]) er
 		return err
 	}
 	start := time.Now() // monotonic, and before the decision: the deadline errs on the early side
-	d, err := s.dispatch(ctx, job.Args.MessageID, job.ID)
+	dispatch := s.dispatch
+	if job.Attempt > 1 {
+		dispatch = s.dispatchAlone // what failed before goes alone from the start
+	}
+	d, err := dispatch(ctx, job.Args.MessageID, job.ID)
 	if err != nil {
 		return err
 	}
@@ -256,46 +273,12 @@ const easeAfter = 2 * nearSlot
 const margin = 1.01
 
 // takeSlot takes the next slot that is no nearer than ahead: the result's at is zero where none is near, its spacing
-// where the message is not to be sent now.
-//
-// Its commit does not wait for the disk: a crash of the database may forget the slots of the last fraction of a
-// second, which costs a few calls too soon and no promise, while waiting would bound every sender to the disk's
-// pace, since each holds the sender's row.
+// where the message is not to be sent now. Those who ask at the same time in one process are served together.
 func (s *sender) takeSlot(ctx context.Context, args jobs.SendArgs, address string, ahead time.Duration) (slot, error) {
-	var at, spacing *float64
-	var alone *bool
-	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
-		batch := &pgx.Batch{}
-		batch.Queue(`SET LOCAL synchronous_commit = off`)
-		batch.Queue(`
-			WITH pace AS (
-				SELECT $7::float8 / LEAST(s.per_second, COALESCE(c.per_second, s.per_second))::float8 AS spacing, c.id IS NULL AS alone
-				FROM messages m
-				LEFT JOIN campaigns c ON c.id = m.campaign_id
-				JOIN senders s ON s.channel = m.channel AND s.address = $2
-				WHERE m.id = $1 AND m.state IN ('queued', 'dispatching') AND (c.id IS NULL OR c.status = 'sending')
-			), slot AS (
-				UPDATE senders s
-				SET next_slot_at = GREATEST(s.next_slot_at, clock_timestamp() + make_interval(secs => $6))
-						+ make_interval(secs => s.slowdown::float8 * pace.spacing),
-					slowdown = CASE WHEN s.updated_at < clock_timestamp() - make_interval(secs => $8) THEN GREATEST(1, s.slowdown * 0.98) ELSE s.slowdown END
-				FROM pace
-				WHERE s.channel = $3 AND s.address = $2
-					AND s.next_slot_at <= clock_timestamp()
-						+ make_interval(secs => GREATEST($4, LEAST($5 * pace.spacing, 5)) * CASE WHEN pace.alone THEN 2 ELSE 1 END)
-				RETURNING GREATEST(extract(epoch FROM s.next_slot_at - clock_timestamp())::float8 - s.slowdown::float8 * pace.spacing, 0) AS at
-			)
-			SELECT (SELECT at FROM slot), (SELECT spacing FROM pace), (SELECT alone FROM pace)`,
-			args.MessageID, address, args.Channel, nearSlot.Seconds(), float64(nearSlots), ahead.Seconds(), margin, easeAfter.Seconds()).
-			QueryRow(func(row pgx.Row) error { return row.Scan(&at, &spacing, &alone) })
-		return tx.SendBatch(ctx, batch).Close()
-	})
-	if err != nil || spacing == nil {
-		return slot{}, err
+	item := &slotItem{member: newMember(), messageID: args.MessageID, channel: args.Channel, address: address, ahead: ahead}
+	err := s.slots.do(ctx, item)
+	if errors.Is(err, errNotInGroup) {
+		err = s.slots.run(ctx, func(tx pgx.Tx) error { return s.takeSlots(ctx, tx, []*slotItem{item}) })
 	}
-	got := slot{spacing: max(time.Duration(*spacing*float64(time.Second)), 1), alone: *alone}
-	if at != nil {
-		got.at = time.Now().Add(time.Duration(*at * float64(time.Second)))
-	}
-	return got, nil
+	return item.got, err
 }

@@ -21,6 +21,18 @@ func (s *sender) settle(ctx context.Context, d dispatch, jobID int64, accepted p
 	if failure != nil && failure.Class == provider.ClassRetryLater {
 		return s.retryLater(ctx, d, jobID, failure)
 	}
+	if failure == nil {
+		item := &settleItem{member: newMember(), d: d, jobID: jobID, accepted: accepted}
+		err := s.settled.do(ctx, item)
+		if err == nil {
+			s.wake(item.wake)
+			s.report(ctx, item.applied, time.Time{})
+			return nil
+		}
+		if !errors.Is(err, errNotInGroup) {
+			return err
+		}
+	}
 	var applied []pgstore.Applied
 	var wake []string
 	record := func() error {

@@ -74,7 +74,7 @@ func setup(t testing.TB, tune func(*Options)) *bundle {
 	}
 	return &bundle{
 		TB: t, ctx: rivertest.WorkContext(t.Context(), client), pool: pool, sim: sim,
-		s: &sender{Options: o, zones: recipienttime.NewZones(nil)}, a: newApplier(o),
+		s: newSender(o, recipienttime.NewZones(nil)), a: newApplier(o),
 	}
 }
 

@@ -23,11 +23,8 @@ func (a *applier) workStatusCallback(ctx context.Context, job *river.Job[jobs.St
 }
 
 // statusCallbackGroup is the group of status callbacks of one process.
-func (a *applier) statusCallbackGroup() *group {
-	return &group{
-		apply: a.statusCallbacks,
-		run:   func(ctx context.Context, fn func(pgx.Tx) error) error { return pgx.BeginFunc(ctx, a.Pool, fn) },
-	}
+func (a *applier) statusCallbackGroup() *group[*groupItem] {
+	return newGroup(a.Pool, a.statusCallbacks)
 }
 
 // statusCallbacks applies a group of callbacks. One that finds no message goes alone: it has to wait.
@@ -62,7 +59,8 @@ func (a *applier) statusCallbacks(ctx context.Context, tx pgx.Tx, items []*group
 		}
 		found, receipts, reports = append(found, i), append(receipts, i.receipt), append(reports, callbacks[k].report(ids[k], i.receipt))
 	}
-	results, err := a.messageReports(ctx, tx, receipts, reports)
+	batch := &pgx.Batch{}
+	results, raised, err := a.messageReports(ctx, tx, receipts, reports, batch)
 	if err != nil {
 		return err
 	}
@@ -74,7 +72,12 @@ func (a *applier) statusCallbacks(ctx context.Context, tx pgx.Tx, items []*group
 			}
 		}
 	}
-	return markReceipts(ctx, tx, items)
+	markReceipts(batch, items)
+	pgstore.CountRaisedQueued(batch, raised)
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("write statuses, transitions, outcomes and counters: %w", err)
+	}
+	return nil
 }
 
 // twilioState maps Twilio's status to a message state; false for those that say nothing about a message that
@@ -174,16 +177,26 @@ func findMessages(ctx context.Context, tx pgx.Tx, callbacks []callback) ([]int64
 
 // messageReport is [applier.messageReports] for one.
 func (a *applier) messageReport(ctx context.Context, tx pgx.Tx, r receipt, report pgstore.Report) (result, error) {
-	list, err := a.messageReports(ctx, tx, []receipt{r}, []pgstore.Report{report})
+	batch := &pgx.Batch{}
+	list, raised, err := a.messageReports(ctx, tx, []receipt{r}, []pgstore.Report{report}, batch)
 	if err != nil {
 		return result{}, err
+	}
+	pgstore.CountRaisedQueued(batch, raised)
+	if batch.Len() > 0 {
+		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+			return result{}, fmt.Errorf("write statuses, transitions and counters: %w", err)
+		}
 	}
 	return list[0], nil
 }
 
 // messageReports takes providers' reports into their messages and, where one raised its message's state, into the
-// business: each step with one statement, whatever their number. Receipt i is what report i came by.
-func (a *applier) messageReports(ctx context.Context, tx pgx.Tx, receipts []receipt, reports []pgstore.Report) ([]result, error) {
+// business: each step with one statement, whatever their number. Receipt i is what report i came by. The last statements
+// are queued on batch; the caller sends it, with the counters of what was raised as its last.
+func (a *applier) messageReports(
+	ctx context.Context, tx pgx.Tx, receipts []receipt, reports []pgstore.Report, batch *pgx.Batch,
+) ([]result, []pgstore.Raised, error) {
 	for i := range reports {
 		if class, ok := twilio.Classify(reports[i].ErrorCode); ok {
 			reports[i].Reason = string(class)
@@ -191,7 +204,7 @@ func (a *applier) messageReports(ctx context.Context, tx pgx.Tx, receipts []rece
 	}
 	raised, err := pgstore.RaiseAll(ctx, tx, reports)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var facts []pgstore.Fact
 	var whose []int // the report that a fact came by
@@ -216,18 +229,18 @@ func (a *applier) messageReports(ctx context.Context, tx pgx.Tx, receipts []rece
 		}
 		facts = append(facts, own...)
 	}
-	applied, err := pgstore.Apply(ctx, tx, facts)
+	applied, err := pgstore.ApplyQueued(ctx, tx, facts, batch)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if _, err := pgstore.Suppress(ctx, tx, suppress); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for i, m := range raised {
 		if m.Up && isRefused(reports[i], provider.ClassSenderBroken) {
 			why := "the provider refuses the sender or the account (code " + reports[i].ErrorCode + ")"
 			if err := pauseCampaign(ctx, tx, m.CampaignID, why); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
@@ -241,7 +254,7 @@ func (a *applier) messageReports(ctx context.Context, tx pgx.Tx, receipts []rece
 	for k, f := range applied {
 		results[whose[k]].applied = append(results[whose[k]].applied, f)
 	}
-	return results, pgstore.CountRaised(ctx, tx, raised)
+	return results, raised, nil
 }
 
 // isRefused reports whether a message failed for a reason of this class.

@@ -75,7 +75,7 @@ func TestThrottle_doublesAndRecovers(t *testing.T) {
 		// The slot that the call takes eases it by 2 %; on a busy machine it takes more than one.
 		require.InDelta(t, min(before*2, 64), b.slowdown(), before*2*0.06)
 		b.nextTurn()
-		b.s = &sender{Options: b.s.Options, zones: b.s.zones} // a worker that starts anew
+		b.s = newSender(b.s.Options, b.s.zones) // a worker that starts anew
 	}
 	require.LessOrEqual(t, b.slowdown(), 64.0)
 	state, reason := b.state(message)

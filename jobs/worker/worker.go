@@ -136,7 +136,7 @@ func Register(workers *river.Workers, o Options) error {
 		return err
 	}
 	a := newApplier(o)
-	s := &sender{Options: o, zones: recipienttime.NewZones(nil)}
+	s := newSender(o, recipienttime.NewZones(nil))
 	for _, err := range []error{
 		river.AddWorkerSafely(workers, river.WorkFunc(a.workStatusCallback)),
 		river.AddWorkerSafely(workers, river.WorkFunc(a.workReply)),

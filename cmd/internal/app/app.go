@@ -55,7 +55,7 @@ type Options struct {
 	Version string
 	// Queues limits which queues a worker works; nil: all.
 	Queues []string
-	// Concurrency is how many jobs of a queue run at once; 0: 50.
+	// Concurrency is how many jobs of a queue run at once; 0: as many as suit it (see concurrency).
 	Concurrency int
 	// Moved is told of each change of a status that this process commits; may be nil.
 	Moved func(worker.Moved)
@@ -99,9 +99,6 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	}
 	if opts.Stderr == nil {
 		opts.Stderr = os.Stderr
-	}
-	if opts.Concurrency == 0 {
-		opts.Concurrency = 50
 	}
 	if err := opts.Config.Validate(opts.Role); err != nil {
 		return nil, err
@@ -234,10 +231,37 @@ func (a *App) closePools() {
 	}
 }
 
-// fetchCooldown is how soon after a fetch River looks for jobs again when it is told of new ones. Its default of
+// FetchCooldown is how soon after a fetch River looks for jobs again when it is told of new ones. Its default of
 // 100 ms is most of the latency of a webhook at idle; at 5 ms a busy queue costs up to 200 fetches a second, some
 // 1 % of a core.
-const fetchCooldown = 5 * time.Millisecond
+const FetchCooldown = 5 * time.Millisecond
+
+// How many jobs of a queue run at once by default. A callback holds a goroutine and its place in a group, no connection:
+// 400 make groups of a hundred and more under load, which is where a statement's own cost no longer counts
+// (docs/benchmarks.md). A text waits for its slot and for the provider, some 150 ms in all. Other jobs hold a connection.
+const (
+	concurrencyCallbacks = 400
+	concurrencyTexts     = 200
+	concurrencyOthers    = 50
+)
+
+// DefaultConcurrency is how many jobs of a queue a worker runs at once unless it is told otherwise.
+func DefaultConcurrency(queue string) int {
+	switch queue {
+	case jobs.QueueCallbacks:
+		return concurrencyCallbacks
+	case jobs.QueueSendSMS:
+		return concurrencyTexts
+	}
+	return concurrencyOthers
+}
+
+func (o Options) concurrency(queue string) int {
+	if o.Concurrency > 0 {
+		return o.Concurrency
+	}
+	return DefaultConcurrency(queue)
+}
 
 // Jobs that failed for good stay for as long as raw receipts do by default: River would delete them after 7 days.
 const keepDiscarded = 90 * 24 * time.Hour
@@ -245,7 +269,7 @@ const keepDiscarded = 90 * 24 * time.Hour
 func (a *App) buildRiver() error {
 	cfg := &river.Config{
 		Logger:                      quietLogger(),
-		FetchCooldown:               fetchCooldown,
+		FetchCooldown:               FetchCooldown,
 		FetchPollInterval:           time.Second,
 		JobTimeout:                  time.Minute,
 		RescueStuckJobsAfter:        10 * time.Minute,
@@ -265,8 +289,10 @@ func (a *App) buildRiver() error {
 		if queues == nil {
 			queues = jobs.Queues()
 		}
+		capacity := 0
 		for _, q := range queues {
-			cfg.Queues[q] = river.QueueConfig{MaxWorkers: a.opts.Concurrency}
+			cfg.Queues[q] = river.QueueConfig{MaxWorkers: a.opts.concurrency(q)}
+			capacity += a.opts.concurrency(q)
 		}
 		cfg.Plugins = append(cfg.Plugins, a.watchJobs(queues))
 		cfg.PeriodicJobs = []*river.PeriodicJob{
@@ -303,8 +329,7 @@ func (a *App) buildRiver() error {
 		}
 		a.process = &worker.Process{
 			Pool: a.pool, Logger: a.logger, ClientID: cfg.ID, Version: a.opts.Version, Queues: queues,
-			Capacity: len(queues) * a.opts.Concurrency, Wake: a.waker.Wake,
-			Running: a.watch.Running,
+			Capacity: capacity, Wake: a.waker.Wake, Running: a.watch.Running,
 		}
 			river.NewPeriodicJob(
 				river.PeriodicInterval(time.Hour),

@@ -65,7 +65,7 @@ func (a *App) observeAPI(applied []pgstore.Applied) {
 func (a *App) watchJobs(queues []string) *jobwatch.Watch {
 	capacity := map[string]int{}
 	for _, q := range queues {
-		capacity[q] = a.opts.Concurrency
+		capacity[q] = a.opts.concurrency(q)
 	}
 	a.watch = jobwatch.New(jobwatch.Options{
 		Logger: a.logger, Capacity: capacity,

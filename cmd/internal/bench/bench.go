@@ -7,6 +7,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"onward/cmd/internal/app"
+	"onward/jobs"
 )
 
 // The parts, in the order in which they run.
@@ -85,9 +89,6 @@ func (o *Options) validate() error {
 	if o.Rounds == 0 {
 		o.Rounds = o.size.rounds
 	}
-	if o.Concurrency == 0 {
-		o.Concurrency = defaultConcurrency
-	}
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
@@ -150,7 +151,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if report.Machine, err = describeMachine(ctx, db); err != nil {
 		return nil, err
 	}
-	report.Machine.Concurrency = o.Concurrency
+	report.Machine.Concurrency = b.callbacksAtOnce()
 	for _, p := range parts() {
 		if o.Only != nil && !slices.Contains(o.Only, p.name) {
 			continue
@@ -163,6 +164,11 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	}
 	report.finish(begun)
 	return report, nil
+}
+
+// callbacksAtOnce is how many jobs of the queue callbacks the worker runs at once.
+func (b *bench) callbacksAtOnce() int {
+	return cmp.Or(b.opts.Concurrency, app.DefaultConcurrency(jobs.QueueCallbacks))
 }
 
 // step tells what is measured now.

@@ -39,7 +39,7 @@ func (b *bench) hold(ctx context.Context, queue string) error {
 func (b *bench) idle(ctx context.Context) error {
 	return b.waitFor(ctx, startPatience, "the worker is not idle after its start", `
 		SELECT count(*) FILTER (WHERE state = 'completed') > 0
-			AND count(*) FILTER (WHERE state IN ('available', 'running', 'retryable', 'scheduled', 'pending')) = 0
+			AND count(*) FILTER (WHERE state IN ('available', 'running')) = 0
 		FROM river_job
 		WHERE queue = $1`, jobs.QueueMaintenance)
 }

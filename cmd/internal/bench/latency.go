@@ -86,8 +86,11 @@ type latencyResult struct {
 func (b *bench) latencyAt(ctx context.Context, r rate, next *loadSettings, worker *child) (got latencyResult, err error) {
 	next.PerSecond, next.Lasts, next.Count = r.perSecond, r.lasts, r.atMost()
 	next.Connections = 64
-	if r.perSecond > 500 {
+	switch {
+	case r.perSecond > 500:
 		next.Connections = 256
+	case r.perSecond < 100:
+		next.Connections = 8
 	}
 	applied, err := b.count(ctx, `SELECT count(*) FROM receipt_outcomes`)
 	if err != nil {

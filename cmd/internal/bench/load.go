@@ -107,9 +107,12 @@ func newGenerator(ctx context.Context, s loadSettings) (*generator, error) {
 	}
 	for range s.Connections {
 		c := &callbackSender{callbacks: newCallbacks(s.Base, s.Address), address: s.Address}
-		if err := c.dial(ctx); err != nil {
-			g.close()
-			return nil, err
+		// An open loop connects when it first sends: a connection that nothing comes over for five seconds is closed on.
+		if s.PerSecond == 0 {
+			if err := c.dial(ctx); err != nil {
+				g.close()
+				return nil, err
+			}
 		}
 		g.senders = append(g.senders, c)
 	}

@@ -94,7 +94,7 @@ func (m Machine) lines() []string {
 	lines := []string{
 		hardware + ", " + m.Go,
 		where + ": " + strings.Join(settings, ", "),
-		fmt.Sprintf("worker concurrency %d; pgbench, load generator, web, worker and database share the machine", m.Concurrency),
+		fmt.Sprintf("worker: %d callbacks at once; pgbench, load generator, web, worker and database share the machine", m.Concurrency),
 	}
 	if m.LoadBefore != "" {
 		lines = append(lines, "load average before "+m.LoadBefore+", after "+m.LoadAfter)

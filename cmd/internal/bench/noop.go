@@ -12,15 +12,14 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
+	"onward/cmd/internal/app"
 	"onward/jobs"
 )
 
 // The worker's own settings, as in cmd/internal/app: a job that does nothing gets the same.
 const (
-	defaultConcurrency = 50
-	workerCooldown     = 5 * time.Millisecond
-	workerPoll         = time.Second
-	workerPool         = 8
+	workerPoll = time.Second
+	workerPool = 8
 )
 
 // noopArgs is a job that does nothing.
@@ -43,7 +42,7 @@ type noopSettings struct {
 // time until the last one is completed. Once with the worker's settings, beside what the worker made of them, and once
 // with those of River's benchmark.
 func (b *bench) noop(ctx context.Context, p *Part) error {
-	own := noopSettings{DatabaseURL: b.dsn, MaxWorkers: b.opts.Concurrency, Cooldown: workerCooldown, Poll: workerPoll}
+	own := noopSettings{DatabaseURL: b.dsn, MaxWorkers: b.callbacksAtOnce(), Cooldown: app.FetchCooldown, Poll: workerPoll}
 	theirs := noopSettings{DatabaseURL: b.dsn, MaxWorkers: 2_000, Cooldown: 2 * time.Millisecond, Poll: 20 * time.Millisecond}
 	for round := range b.opts.Rounds {
 		floor := p.line("River no-op, the worker's settings")

@@ -65,7 +65,7 @@ func TestReport_Print(t *testing.T) {
 	require.Equal(t, `onward v1.2.3, quick run of 2 rounds (median, least–most), 2026-11-23 09:30 UTC, 61 s
 linux/amd64, 2 cores (Quick), 24 GiB, fsync of 8 KiB 0.91 ms, go1.26.8
 PostgreSQL 15.18, its own server on this machine: fsync on, synchronous_commit on
-worker concurrency 50; pgbench, load generator, web, worker and database share the machine
+worker: 50 callbacks at once; pgbench, load generator, web, worker and database share the machine
 load average before 0.1 0.2 0.3, after 1.0 0.5 0.4
 
 accept: what it is

@@ -109,13 +109,13 @@ func New(opts Options) (*Client, error) {
 
 // newTransport keeps connections for the next message: at one message a second
 // a sender (the pace of a US long code), 90 s of idling spares nearly every
-// handshake. 64 idle connections are more than one process sends at once.
+// handshake. 256 idle connections are more than one process sends at once.
 func newTransport() *http.Transport {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		DialContext:         dialer.DialContext,
 		ForceAttemptHTTP2:   true,
-		MaxIdleConnsPerHost: 64,
+		MaxIdleConnsPerHost: 256,
 		IdleConnTimeout:     90 * time.Second,
 		TLSHandshakeTimeout: 5 * time.Second,
 	}
