@@ -154,6 +154,7 @@ func Register(workers *river.Workers, o Options) error {
 		river.AddWorkerSafely(workers, river.WorkFunc(s.workCampaignHalt)),
 		river.AddWorkerSafely(workers, river.WorkFunc(a.workBulk)),
 		river.AddWorkerSafely(workers, river.WorkFunc(a.workPartitions)),
+		river.AddWorkerSafely(workers, river.WorkFunc(a.workTidy)),
 		river.AddWorkerSafely(workers, river.WorkFunc(a.workPollMessages)),
 		river.AddWorkerSafely(workers, river.WorkFunc(a.workAnalytics)),
 		river.AddWorkerSafely(workers, &verifier{Options: o}),

@@ -307,6 +307,11 @@ func (a *App) buildRiver() error {
 				&river.PeriodicJobOpts{RunOnStart: true},
 			),
 			river.NewPeriodicJob(
+				river.PeriodicInterval(time.Hour),
+				func() (river.JobArgs, *river.InsertOpts) { return jobs.TidyArgs{}, nil },
+				&river.PeriodicJobOpts{RunOnStart: true},
+			),
+			river.NewPeriodicJob(
 				river.PeriodicInterval(time.Minute),
 				func() (river.JobArgs, *river.InsertOpts) { return jobs.PollMessagesArgs{}, nil },
 				&river.PeriodicJobOpts{RunOnStart: true},
@@ -331,11 +336,6 @@ func (a *App) buildRiver() error {
 			Pool: a.pool, Logger: a.logger, ClientID: cfg.ID, Version: a.opts.Version, Queues: queues,
 			Capacity: capacity, Wake: a.waker.Wake, Running: a.watch.Running,
 		}
-			river.NewPeriodicJob(
-				river.PeriodicInterval(time.Hour),
-				func() (river.JobArgs, *river.InsertOpts) { return jobs.TidyArgs{}, nil },
-				&river.PeriodicJobOpts{RunOnStart: true},
-			),
 	}
 	client, err := river.NewClient(riverDriver(a.queue), cfg)
 	if err != nil {
