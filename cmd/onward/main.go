@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"onward/cmd/internal/app"
 )
 
@@ -113,8 +115,18 @@ func (t *terminal) exit(c command, err error) int {
 		}
 		return exitFailed
 	}
-	fmt.Fprintf(t.stderr, "onward %s: %s\n", c.name, strings.ReplaceAll(err.Error(), "\n", "; "))
+	fmt.Fprintf(t.stderr, "onward %s: %s%s\n", c.name, strings.ReplaceAll(err.Error(), "\n", "; "), advice(err))
 	return exitFailed
+}
+
+// advice is what to do about an error that the database gives and whose text does not say it.
+func advice(err error) string {
+	const duplicateStatement, noStatement = "42P05", "26000"
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && (pg.Code == duplicateStatement || pg.Code == noStatement) {
+		return "; if DATABASE_URL leads to a pooler, set ONWARD_LISTEN_DATABASE_URL to the database's own address"
+	}
+	return ""
 }
 
 func (t *terminal) usage(w io.Writer) {

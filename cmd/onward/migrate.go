@@ -100,5 +100,5 @@ func connect(ctx context.Context, size int32) (*pgxpool.Pool, error) {
 	if err := cfg.Validate(app.RoleTool); err != nil {
 		return nil, err
 	}
-	return app.Connect(ctx, cfg, size)
+	return app.Connect(ctx, cfg.Direct(), size)
 }

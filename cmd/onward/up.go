@@ -84,7 +84,7 @@ func runUp(ctx context.Context, t *terminal, args []string) error {
 }
 
 func migrateUp(ctx context.Context, cfg app.Config) error {
-	pool, err := app.Connect(ctx, cfg, 2)
+	pool, err := app.Connect(ctx, cfg.Direct(), 2)
 	if err != nil {
 		return err
 	}

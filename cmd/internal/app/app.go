@@ -164,12 +164,8 @@ func (a *App) openPools(ctx context.Context) (err error) {
 	if a.pool, err = connect(ctx, a.cfg, poolSize, a.tracing.queries()); err != nil {
 		return err
 	}
-	c := a.cfg
-	if c.ListenDatabaseURL != "" {
-		// River listens, and that needs a session of its own: past the pooler.
-		c.DatabaseURL, c.ListenDatabaseURL = c.ListenDatabaseURL, ""
-	}
-	if a.queue, err = Connect(ctx, c, queuePoolSize); err != nil {
+	// River listens, and that needs a session of its own.
+	if a.queue, err = Connect(ctx, a.cfg.Direct(), queuePoolSize); err != nil {
 		return err
 	}
 	a.watchPools()
@@ -194,8 +190,9 @@ func connect(ctx context.Context, cfg Config, size int32, tracer pgx.QueryTracer
 		pc.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
 	if cfg.ListenDatabaseURL != "" {
-		// DATABASE_URL is a pooler: it may hand each transaction to another session, where no prepared statement is.
-		pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+		// DATABASE_URL is a pooler: it may hand each transaction to another session, where no prepared statement is. What
+		// is kept is what the parameters' types are, and statements are sent whole.
+		pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {

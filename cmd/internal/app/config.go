@@ -146,6 +146,14 @@ type ConfigError struct{ Problems []string }
 // Error joins the lines.
 func (e *ConfigError) Error() string { return strings.Join(e.Problems, "\n") }
 
+// Direct is the settings with the database's own address in place of a pooler's: for what needs a session of its own.
+func (c Config) Direct() Config {
+	if c.ListenDatabaseURL != "" {
+		c.DatabaseURL, c.ListenDatabaseURL = c.ListenDatabaseURL, ""
+	}
+	return c
+}
+
 // Validate checks what a role needs.
 func (c Config) Validate(role Role) error {
 	var p []string
