@@ -137,6 +137,7 @@ func (a *API) registerAll(h huma.API) {
 	a.registerReceipts(h)
 	a.registerSuppressions(h)
 	a.registerJobs(h)
+	a.registerAnalytics(h)
 	a.registerQueues(h)
 	a.registerBulk(h)
 	a.registerTokens(h)
