@@ -72,7 +72,7 @@ func New(o Options) (*Console, error) {
 		return nil, err
 	}
 	c.table = slices.Concat(
-		c.homeRoutes(), c.businessRoutes(), c.messageRoutes(),
+		c.homeRoutes(), c.businessRoutes(), c.messageRoutes(), c.webhookRoutes(),
 	)
 	return c, nil
 }
@@ -88,7 +88,7 @@ func navigation() []navItem {
 		{Path: "/campaigns", Title: "Campaigns", Key: "c"},
 		{Path: "/replies", Title: "Replies", Key: "r"},
 		{Path: "/webhooks", Title: "Webhooks", Key: "w"},
-		{Path: "/failures", Title: "Jobs", Key: "j"},
+		{Path: "/queue", Title: "Jobs", Key: "j"},
 		{Path: "/analytics", Title: "Analytics", Key: "a"},
 		{Path: "/settings", Title: "Settings", Key: "s"},
 	}

@@ -245,7 +245,7 @@ func (c *Console) failing(groups []jobadmin.Group) []need {
 	for i, g := range groups {
 		if i == 3 {
 			list = append(list, need{
-				Tone: toneWarn, Title: fmt.Sprintf("%d further causes of failures", len(groups)-3), Link: c.to("/failures", "", "/jobs/jobs?state=discarded"), LinkText: "All failures",
+				Tone: toneWarn, Title: fmt.Sprintf("%d further causes of failures", len(groups)-3), Link: c.to("/queue", "", "/jobs/jobs?state=discarded"), LinkText: "All failures",
 			})
 			break
 		}
@@ -255,7 +255,7 @@ func (c *Console) failing(groups []jobadmin.Group) []need {
 		}
 		list = append(list, need{
 			Tone: tone, Title: title, Since: g.First, Detail: g.Text, Todo: "Mend the cause, then put them back.",
-			Link: c.to("/failures", "fingerprint="+g.Fingerprint, fmt.Sprintf("/jobs/jobs/%d", g.JobID)), LinkText: "Failures of this cause",
+			Link: c.to("/queue", "fingerprint="+g.Fingerprint, fmt.Sprintf("/jobs/jobs/%d", g.JobID)), LinkText: "Failures of this cause",
 		})
 	}
 	return list
