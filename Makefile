@@ -46,12 +46,12 @@ build: ## build bin/onward, statically linked
 
 .PHONY: test
 test: ## run every test, and again with the race detector where it matters
-	@.ci/deps go postgres cc prometheus
+	@.ci/deps go postgres cc prometheus chromium
 	go test $(TESTFLAGS) ./...
 	@# What it looks at lies outside of its module, where the cache does not see that it changed.
 	go -C dashboards/tests test $(TESTFLAGS) -count=1 ./...
-	@# But for what a Prometheus asks: it shares no memory with it, and takes the time of those that do.
-	CGO_ENABLED=1 go test $(TESTFLAGS) -race -skip '^TestDashboards' $(addprefix ./,$(RACE_PKGS))
+	@# But for what a Prometheus or a browser asks: it shares no memory with it, and takes the time of those that do.
+	CGO_ENABLED=1 go test $(TESTFLAGS) -race -skip '^TestDashboards|^TestConsole' $(addprefix ./,$(RACE_PKGS))
 
 CHECKS := check-vet check-lint check-imports check-generated check-modules
 

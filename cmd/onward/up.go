@@ -76,8 +76,8 @@ func runUp(ctx context.Context, t *terminal, args []string) error {
 	if err := a.Start(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(t.stdout, "webhooks  %s (public address %s)\nAPI       http://%s/docs\nmetrics   http://%s/metrics\n\nCtrl-C stops.\n",
-		a.PublicAddr(), a.PublicURL(), a.PrivateAddr(), a.PrivateAddr())
+	fmt.Fprintf(t.stdout, "console   http://%s/ (log in with a token: onward token create)\nwebhooks  %s (public address %s)\nAPI       http://%s/docs\nmetrics   http://%s/metrics\n\nCtrl-C stops.\n",
+		a.PrivateAddr(), a.PublicAddr(), a.PublicURL(), a.PrivateAddr(), a.PrivateAddr())
 	<-ctx.Done()
 	fmt.Fprintln(t.stderr, "stopping: what runs may end")
 	return a.Stop(ctx)

@@ -19,6 +19,8 @@ type GenerateOptions struct {
 	Seed uint64
 	// Until is when the made-up history ends; it begins 90 days before. Zero: the start of today, UTC.
 	Until time.Time
+	// Outreach adds what the facts would have come with: campaigns that were sent, their messages, replies, payments.
+	Outreach bool
 	// Append adds to a database that has businesses already; else that is [ErrNotEmpty].
 	Append bool
 
@@ -64,6 +66,13 @@ func Generate(ctx context.Context, pool *pgxpool.Pool, o GenerateOptions) (Gener
 	if from > 0 && !o.Append {
 		return made, ErrNotEmpty
 	}
+	var campaigns []madeCampaign
+	if o.Outreach {
+		var err error
+		if campaigns, err = makeCampaigns(ctx, pool, o); err != nil {
+			return made, err
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	chunks := make(chan []*life) // one is made up while another is copied
 	ended := make(chan struct{})
@@ -74,7 +83,7 @@ func Generate(ctx context.Context, pool *pgxpool.Pool, o GenerateOptions) (Gener
 	go func() {
 		defer close(ended)
 		defer close(chunks)
-		makeUp(ctx, o, from, chunks)
+		makeUp(ctx, o, from, campaigns, chunks)
 	}()
 	for chunk := range chunks {
 		if err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return copyLives(ctx, tx, chunk) }); err != nil {
@@ -110,7 +119,7 @@ func (g *Generated) add(chunk []*life) {
 }
 
 // makeUp sends chunks until all businesses are made or ctx ends.
-func makeUp(ctx context.Context, o GenerateOptions, from int64, chunks chan<- []*life) {
+func makeUp(ctx context.Context, o GenerateOptions, from int64, campaigns []madeCampaign, chunks chan<- []*life) {
 	r := rand.New(rand.NewPCG(o.Seed, uint64(from)))
 	size := min(chunkBusinesses, max(1, chunkFacts/(o.Facts/o.Businesses+1)))
 	for start := 0; start < o.Businesses; start += size {
@@ -118,7 +127,7 @@ func makeUp(ctx context.Context, o GenerateOptions, from int64, chunks chan<- []
 		chunk := make([]*life, end-start)
 		counts := shares(r, len(chunk), upTo(o, end)-upTo(o, start))
 		for i := range chunk {
-			chunk[i] = live(r, o, from+int64(start+i)+1, counts[i])
+			chunk[i] = live(r, o, from+int64(start+i)+1, counts[i], campaigns)
 		}
 		select {
 		case chunks <- chunk:

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"onward/lifecycle"
 )
 
 // copyLives stores made-up businesses with their history, in the caller's transaction.
@@ -17,7 +19,7 @@ func copyLives(ctx context.Context, tx pgx.Tx, lives []*life) error {
 	for _, l := range lives {
 		c.factCount += len(l.facts)
 	}
-	for _, step := range []func(context.Context) error{c.reserve, c.businesses, c.sites, c.facts, c.transitions, c.suppressions} {
+	for _, step := range []func(context.Context) error{c.reserve, c.businesses, c.sites, c.outreach, c.facts, c.transitions, c.suppressions} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -30,7 +32,8 @@ type copier struct {
 	lives     []*life
 	factCount int
 
-	business, site, fact []int64 // ids, by position; sites have a place for each business
+	business, site, fact []int64         // ids, by position; sites have a place for each business
+	message              []map[int]int64 // by business: the message of a fact, by the fact's place; nil without outreach
 }
 
 // reserve takes ids from the sequences, as inserts would: nobody else gets them.
@@ -93,19 +96,29 @@ func (c *copier) sites(ctx context.Context) error {
 func (c *copier) facts(ctx context.Context) error {
 	rows := make([][]any, 0, c.factCount)
 	for i, l := range c.lives {
-		for _, f := range l.facts {
+		for n, f := range l.facts {
 			var site *int64
 			if f.namesSite {
 				site = &c.site[i]
 			}
+			var message *int64
+			source := SourceImport
+			if c.message != nil {
+				if id, ok := c.message[i][n]; ok {
+					message = &id
+					if f.Event == lifecycle.SMSSentEvent || f.Event == lifecycle.EmailSent {
+						source = SourceMessage
+					}
+				}
+			}
 			rows = append(rows, []any{
 				c.fact[len(rows)], c.business[i], site, string(f.Event), string(f.Event.Axes()[0]),
-				f.OccurredAt, f.recordedAt, string(SourceImport), f.Key,
+				f.OccurredAt, f.recordedAt, string(source), f.Key, message,
 			})
 		}
 	}
 	return c.copy(ctx, "facts", []string{
-		"id", "business_id", "site_id", "event", "axis", "occurred_at", "recorded_at", "source", "dedupe_key",
+		"id", "business_id", "site_id", "event", "axis", "occurred_at", "recorded_at", "source", "dedupe_key", "message_id",
 	}, rows)
 }
 

@@ -31,6 +31,8 @@ type life struct {
 	facts       []madeFact
 	transitions []madeTransition
 	optedOutAt  time.Time
+
+	out *outreach // nil where only facts are made
 }
 
 type madeFact struct {
@@ -76,10 +78,13 @@ const (
 )
 
 // live makes up a business with a number of facts.
-func live(r *rand.Rand, o GenerateOptions, number int64, facts int) *life {
+func live(r *rand.Rand, o GenerateOptions, number int64, facts int, campaigns []madeCampaign) *life {
 	l := &life{
 		b: business{state: lifecycle.Initial(), facts: []lifecycle.Fact{}}, number: number,
 		place: pick(r, places()), category: pick(r, categories()), site: lifecycle.InitialSite(),
+	}
+	if o.Outreach {
+		l.out = &outreach{r: rand.New(rand.NewPCG(o.Seed, uint64(number))), campaigns: campaigns, used: make([]bool, len(campaigns))}
 	}
 	l.name = fmt.Sprintf("%s's %s %d", pick(r, owners()), l.category, number)
 	span := time.Duration(1+r.Int64N(historyDays*24*60)) * time.Minute
@@ -135,6 +140,9 @@ func (l *life) happen(e lifecycle.Event, happened, recorded time.Time, seed uint
 	l.updatedAt = recorded
 	if e == lifecycle.OptedOut {
 		l.optedOutAt = recorded
+	}
+	if l.out != nil {
+		l.furnish(len(l.facts) - 1)
 	}
 }
 

@@ -59,6 +59,38 @@ func TestGenerate_makesWhatVerifyFindsSound(t *testing.T) {
 	require.Equal(t, int64(2511), rowCount(ctx, t, pool, `SELECT count(*) FROM businesses`))
 }
 
+// Campaigns, messages, replies and payments belong to the facts that they led to, and break no invariant.
+func TestGenerate_outreach(t *testing.T) {
+	t.Parallel()
+	pool := newDB(t)
+	ctx := t.Context()
+	o := pgstore.GenerateOptions{Businesses: 1500, Facts: 12_000, Seed: 3, Outreach: true}
+	_, err := pgstore.Generate(ctx, pool, o)
+	require.NoError(t, err)
+	_, found := verify(ctx, t, pool, pgstore.VerifyOptions{})
+	require.Empty(t, found)
+	broken, err := pgstore.CheckInvariants(ctx, pool, pgstore.InvariantOptions{})
+	require.NoError(t, err)
+	for _, b := range broken {
+		require.Zero(t, b.Count, b)
+	}
+	for _, table := range []string{"campaigns", "messages", "campaign_recipients", "inbound_messages", "payments"} {
+		require.Positive(t, rowCount(ctx, t, pool, `SELECT count(*) FROM `+table), table)
+	}
+	require.Zero(t, rowCount(ctx, t, pool, `
+		SELECT count(*) FROM facts f JOIN messages m ON m.id = f.message_id WHERE m.business_id <> f.business_id OR f.recorded_at < m.sent_at`))
+	require.Equal(t, rowCount(ctx, t, pool, `SELECT count(*) FROM messages`), rowCount(ctx, t, pool, `SELECT sum(recipients)::bigint FROM campaigns`))
+	require.Zero(t, rowCount(ctx, t, pool, `SELECT count(*) FROM messages m WHERE m.body LIKE '%{{%'`))
+
+	// The facts are those that are made without it.
+	plain := newDB(t)
+	o.Outreach = false
+	_, err = pgstore.Generate(ctx, plain, o)
+	require.NoError(t, err)
+	const keys = `SELECT hashtext(string_agg(dedupe_key || event || occurred_at, ',' ORDER BY dedupe_key))::bigint FROM facts`
+	require.Equal(t, rowCount(ctx, t, plain, keys), rowCount(ctx, t, pool, keys))
+}
+
 func TestGenerate_sameSeedSameData(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

@@ -22,20 +22,20 @@ type plan struct {
 
 func plans() map[lifecycle.Axis]plan {
 	return map[lifecycle.Axis]plan{
-		lifecycle.AxisContact: {760, 178, map[lifecycle.Status]place{
-			lifecycle.Pending: {52, 62}, lifecycle.Emailed: {174, 36}, lifecycle.SMSSent: {174, 88}, lifecycle.Opened: {302, 62},
+		lifecycle.AxisContact: {760, 172, map[lifecycle.Status]place{
+			lifecycle.Pending: {52, 62}, lifecycle.Emailed: {174, 34}, lifecycle.SMSSent: {174, 90}, lifecycle.Opened: {302, 62},
 			lifecycle.Clicked: {424, 62}, lifecycle.Replied: {546, 62}, lifecycle.Purchased: {690, 62},
-			lifecycle.Bounced: {302, 150}, lifecycle.Unsubscribed: {546, 150},
+			lifecycle.Bounced: {302, 148}, lifecycle.Unsubscribed: {546, 148},
 		}},
-		lifecycle.AxisWebsite: {640, 150, map[lifecycle.Status]place{
-			lifecycle.None: {52, 52}, lifecycle.Generating: {182, 52}, lifecycle.Generated: {314, 52}, lifecycle.Deployed: {446, 52},
-			lifecycle.Sold: {578, 52}, lifecycle.Archived: {446, 124},
+		lifecycle.AxisWebsite: {640, 132, map[lifecycle.Status]place{
+			lifecycle.None: {52, 46}, lifecycle.Generating: {182, 46}, lifecycle.Generated: {314, 46}, lifecycle.Deployed: {446, 46},
+			lifecycle.Sold: {578, 46}, lifecycle.Archived: {446, 112},
 		}},
-		lifecycle.AxisSubscription: {420, 150, map[lifecycle.Status]place{
-			lifecycle.None: {52, 75}, lifecycle.Active: {190, 75}, lifecycle.PastDue: {340, 26}, lifecycle.Paused: {340, 75}, lifecycle.Cancelled: {340, 124},
+		lifecycle.AxisSubscription: {480, 150, map[lifecycle.Status]place{
+			lifecycle.None: {52, 75}, lifecycle.Active: {182, 75}, lifecycle.Paused: {306, 75}, lifecycle.PastDue: {424, 24}, lifecycle.Cancelled: {424, 126},
 		}},
-		lifecycle.AxisTicket: {420, 80, map[lifecycle.Status]place{
-			lifecycle.None: {52, 40}, lifecycle.Open: {200, 40}, lifecycle.Closed: {348, 40},
+		lifecycle.AxisTicket: {480, 80, map[lifecycle.Status]place{
+			lifecycle.None: {52, 40}, lifecycle.Open: {238, 40}, lifecycle.Closed: {424, 40},
 		}},
 	}
 }
@@ -124,8 +124,13 @@ func arrow(b *strings.Builder, p plan, axis lifecycle.Axis, class string, from, 
 		bend += 10
 	}
 	mid := place{(a.x+z.x)/2 + dy/length*bend, (a.y+z.y)/2 - dx/length*bend}
-	if dx < 0 && dy == 0 {
+	switch {
+	case dx < 0 && dy == 0:
 		mid.y = a.y + bend // back beneath
+	case math.Abs(dx) > 1.6*boxWidth && dy < 0:
+		mid.y = a.y + 14 // from beneath, past what stands between
+	case math.Abs(dx) > 1.6*boxWidth && dy > 0 && dy < 2*boxHeight:
+		mid.y = a.y - 14
 	}
 	start, end := edge(a, mid), edge(z, mid)
 	fmt.Fprintf(b, `<path class="way %s" marker-end="url(#%s-%s)" d="M%.1f %.1fQ%.1f %.1f %.1f %.1f"><title>%s</title></path>`,

@@ -21,7 +21,7 @@ func words() template.FuncMap {
 		"badge": badge, "label": label, "when": when, "day": day, "count": count, "money": money, "percent": percent,
 		"duration": duration, "age": age, "plural": plural, "short": short, "dash": dash, "has": has, "join": strings.Join,
 		"lines": lines, "line": lineChart, "bars": barChart, "meter": meter, "spark": spark, "text": text,
-		"one": one, "itemTone": itemTone, "phone": phone, "add": func(a, b int) int { return a + b },
+		"one": one, "capital": capital, "itemTone": itemTone, "phone": phone, "add": func(a, b int) int { return a + b },
 	}
 }
 
@@ -250,18 +250,14 @@ func text(s *string) string {
 // lines splits a text at its line breaks.
 func lines(s string) []string { return strings.Split(strings.TrimRight(s, "\n"), "\n") }
 
-// phone groups the digits of an E.164 number, so that people can read it out.
-func phone(e164 string) string {
-	if len(e164) < 8 || e164[0] != '+' {
-		return e164
+// phone writes an E.164 number as people of its country read it out.
+func phone(e164 string) string { return pgstore.DisplayPhone(e164) }
+
+// capital writes a word with a capital, as the first of a label.
+func capital(word any) string {
+	s := label(word)
+	if s == "" {
+		return s
 	}
-	digits := e164[1:]
-	var groups []string
-	for len(digits) > 4 {
-		groups = append(groups, digits[len(digits)-4:])
-		digits = digits[:len(digits)-4]
-	}
-	groups = append(groups, digits)
-	slices.Reverse(groups)
-	return "+" + strings.Join(groups, "\u202f")
+	return strings.ToUpper(s[:1]) + s[1:]
 }

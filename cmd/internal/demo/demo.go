@@ -1,6 +1,6 @@
 // Package demo plays a lead's whole life on real input: it starts the application and the provider simulator,
 // drives both over HTTP as users and providers do, and tells the story in the terminal. It may import
-// cmd/internal/app and jobs/provider/providersim.
+// cmd/internal/app, jobs/provider/providersim and, for a made-up past, lifecycle/pgstore.
 package demo
 
 import (
@@ -19,6 +19,7 @@ import (
 	"onward/cmd/internal/app"
 	"onward/jobs/provider/providersim"
 	"onward/jobs/worker"
+	"onward/lifecycle/pgstore"
 	"onward/web/apitoken"
 )
 
@@ -60,7 +61,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	cfg.SMTPURL, cfg.EmailFrom = app.Secret(sim.SMTPURL()), "Onward Demo <hello@onward.example>"
 	cfg.EmailPostalAddress = "Onward Demo, 1 Main Street, Springfield"
 	cfg.QuietHours = "off" // the story is told at any hour
-	o.App.Moved = d.moved
+	o.App.Moved, o.App.Demo = d.moved, true
 	if cfg.LogLevel == "info" {
 		o.App.Logger = app.NewLogger(app.Config{LogFormat: cfg.LogFormat, LogLevel: "warn"}, o.App.Stderr)
 	}
@@ -81,6 +82,11 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := d.play(ctx); err != nil {
 		return fmt.Errorf("the demo's story broke off: %w", err)
 	}
+	if !o.Quit {
+		if err := furnish(ctx, a.Pool(), o.Seed); err != nil {
+			return fmt.Errorf("fill the pages: %w", err)
+		}
+	}
 	d.addresses(a, secret)
 	if o.Quit {
 		return nil
@@ -88,6 +94,26 @@ func Run(ctx context.Context, o Options) (err error) {
 	<-ctx.Done()
 	fmt.Fprintln(o.Out, "\nstopping: what runs may end")
 	return nil
+}
+
+// What the pages of the console show beside the story: enough for charts and lists, made within a second.
+const (
+	furnishBusinesses = 1200
+	furnishFacts      = 10_000
+)
+
+// furnish fills the database with a made-up past, so that the pages of the console have something to show. A database that
+// has one is left as it is.
+func furnish(ctx context.Context, pool *pgxpool.Pool, seed uint64) error {
+	var full bool
+	err := pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM businesses ORDER BY id OFFSET $1 LIMIT 1)`, furnishBusinesses).Scan(&full)
+	if err != nil || full {
+		return err
+	}
+	_, err = pgstore.Generate(ctx, pool, pgstore.GenerateOptions{
+		Businesses: furnishBusinesses, Facts: furnishFacts, Seed: seed, Outreach: true, Append: true, Until: time.Now().UTC().Truncate(time.Minute),
+	})
+	return err
 }
 
 func stopSim(ctx context.Context, sim *providersim.Sim) error {
@@ -150,7 +176,7 @@ func (d *demo) say(format string, args ...any) {
 }
 
 func (d *demo) addresses(a *app.App, secret string) {
-	d.say("\nServing on:\n    API       http://%s/api/v1 (its description: http://%s/docs)\n    metrics   http://%s/metrics\n    webhooks  %s\n    simulator %s/_sim/messages",
-		a.PrivateAddr(), a.PrivateAddr(), a.PrivateAddr(), a.PublicURL(), d.sim.TwilioURL())
-	d.say("\nTry:\n    curl -sH 'Authorization: Bearer %s' http://%s/api/v1/crm/businesses\n\nCtrl-C stops.", secret, a.PrivateAddr())
+	d.say("\nServing on:\n    console   http://%s/ (log in with the token below)\n    API       http://%s/api/v1 (its description: http://%s/docs)\n    metrics   http://%s/metrics\n    webhooks  %s\n    simulator %s/_sim/messages",
+		a.PrivateAddr(), a.PrivateAddr(), a.PrivateAddr(), a.PrivateAddr(), a.PublicURL(), d.sim.TwilioURL())
+	d.say("\nToken:\n    %s\n\nTry:\n    curl -sH 'Authorization: Bearer %s' http://%s/api/v1/crm/businesses\n\nCtrl-C stops.", secret, secret, a.PrivateAddr())
 }
