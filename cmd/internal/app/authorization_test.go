@@ -102,11 +102,6 @@ func authorization() map[string]access {
 		"POST /api/v1/suppressions":                    {role: apitoken.Operator},
 		"DELETE /api/v1/suppressions":                  {role: apitoken.Operator},
 
-		"GET /api/v1/analytics/funnel":    viewer,
-		"GET /api/v1/analytics/campaigns": viewer,
-		"GET /api/v1/analytics/revenue":   viewer,
-		"GET /api/v1/analytics/at-risk":   viewer,
-
 		"GET /jobs":                          viewer,
 		"GET /jobs/*":                        viewer,
 		"GET /jobs/api/states":               viewer,
