@@ -45,6 +45,7 @@ func commands() []command {
 		{"migrate", "up|status|down", "brings the database's schema up to date", runMigrate},
 		{"token", "create|list|revoke", "API tokens", runToken},
 		{"verify", "[flags]", "recomputes every status from its facts and checks the invariants; --repair with a reason", runVerify},
+		{"analytics", "status|rebuild|verify|measure", "looks after the sums behind analytics", runAnalytics},
 		{"seed", "[flags]", "fills a database with made-up businesses and facts, for benchmarks and demos", runSeed},
 		{"jobs", "list|show|retry|cancel", "looks at jobs and why they fail; puts back, ends", runJobs},
 		{"simulate", "[flags]", "the providers' simulator: Twilio, Recurrente, an SMTP sink", runSimulate},

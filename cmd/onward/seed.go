@@ -14,14 +14,15 @@ import (
 func runSeed(ctx context.Context, t *terminal, args []string) error {
 	fs := t.flags("seed", "[flags]",
 		"Fills a database with made-up businesses and facts, for benchmarks and demos: with sites, statuses and transitions as if\n"+
-			"each fact had been applied, but no campaigns and no messages. Nobody can be reached at the addresses: phones are under\n"+
-			"+999, mailboxes under .example. The same seed on the same day makes the same data. A database that has businesses\n"+
+			"each fact had been applied; with --outreach also with the campaigns, messages, replies and payments that they came with.\n"+
+			"Nobody can be reached at the addresses: phones are under +999, mailboxes under .example. The same seed on the same day makes the same data. A database that has businesses\n"+
 			"already is left alone unless --append is given.",
 		"onward seed --businesses 1000 --facts 5000", "onward seed --businesses 1000000 --facts 5000000 --seed 7")
 	var o pgstore.GenerateOptions
 	fs.IntVar(&o.Businesses, "businesses", 1000, "how many businesses")
 	fs.IntVar(&o.Facts, "facts", 5000, "how many facts, over all businesses together")
 	fs.Uint64Var(&o.Seed, "seed", 1, "the same seed makes the same data")
+	fs.BoolVar(&o.Outreach, "outreach", false, "with campaigns, messages, replies and payments")
 	fs.BoolVar(&o.Append, "append", false, "add to the businesses that are there")
 	if err := parse(fs, args); err != nil {
 		return err

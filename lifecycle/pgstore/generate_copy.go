@@ -15,6 +15,10 @@ func copyLives(ctx context.Context, tx pgx.Tx, lives []*life) error {
 	if _, err := tx.Exec(ctx, `SET LOCAL synchronous_commit = off`); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
+	// Before it takes ids for facts, as whoever locks a business first does: analytics rely on it.
+	if _, err := tx.Exec(ctx, `SELECT pg_current_xact_id()`); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
 	c := copier{tx: tx, lives: lives}
 	for _, l := range lives {
 		c.factCount += len(l.facts)

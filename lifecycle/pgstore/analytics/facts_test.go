@@ -219,7 +219,7 @@ func TestNumbersAgreeWithFacts(t *testing.T) {
 func TestNumbersAgreeWithMadeUpFacts(t *testing.T) {
 	t.Parallel()
 	pool := newDB(t)
-	_, err := pgstore.Generate(t.Context(), pool, pgstore.GenerateOptions{Businesses: 300, Facts: 4000, Seed: 7})
+	_, err := pgstore.Generate(t.Context(), pool, pgstore.GenerateOptions{Businesses: 300, Facts: 4000, Seed: 7, Outreach: true})
 	require.NoError(t, err)
 	advance(t, pool, analytics.AdvanceOptions{Businesses: 70})
 	agree(t, pool)
