@@ -72,7 +72,7 @@ func New(o Options) (*Console, error) {
 		return nil, err
 	}
 	c.table = slices.Concat(
-		c.homeRoutes(), c.businessRoutes(), c.messageRoutes(), c.webhookRoutes(),
+		c.homeRoutes(), c.businessRoutes(), c.bulkRoutes(), c.messageRoutes(), c.webhookRoutes(),
 	)
 	return c, nil
 }

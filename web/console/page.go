@@ -178,6 +178,9 @@ func (v *visit) Needs(role string) template.HTMLAttr {
 	return template.HTMLAttr(`disabled title="` + template.HTMLEscapeString(v.lacks(apitoken.Role(role))) + `"`) //nolint:gosec // escaped
 }
 
+// Lacks is why a control is disabled.
+func (v *visit) Lacks(role string) string { return v.lacks(apitoken.Role(role)) }
+
 func (v *visit) lacks(role apitoken.Role) string {
 	return fmt.Sprintf("This needs the role %s; the token %s is a %s.", role, v.Token.Name, v.Token.Role)
 }
