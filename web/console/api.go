@@ -18,6 +18,11 @@ const apiPrefix = "/api/v1"
 // api calls the API, in process, as the visitor. The body and the answer are JSON and may be nil. What the API refuses
 // comes back as a [refusal] in its words, with the fields that it names.
 func (v *visit) api(method, path string, body, into any) error {
+	return v.apiOnce("", method, path, body, into)
+}
+
+// apiOnce is api for what a form sends: with the key that the form was given, a second press of its button does nothing.
+func (v *visit) apiOnce(key, method, path string, body, into any) error {
 	var r io.Reader = http.NoBody
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -33,6 +38,9 @@ func (v *visit) api(method, path string, body, into any) error {
 		return fmt.Errorf("make a call: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
 	req.RemoteAddr, req.Host, req.RequestURI = v.r.RemoteAddr, v.r.Host, req.URL.RequestURI()
 	rec := &recorder{header: http.Header{}}
 	rec.header.Set("X-Request-Id", v.w.Header().Get("X-Request-Id"))
