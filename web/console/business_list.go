@@ -205,8 +205,15 @@ func (c *Console) saveView(v *visit) error {
 	if name == "" || len([]rune(name)) > 60 {
 		return field("name", "A view's name has 1 to 60 characters.")
 	}
-	q, err := url.ParseQuery(v.form("query"))
-	if err != nil || len(v.form("query")) > 2000 {
+	query := v.form("query")
+	if isPartial(v.r) {
+		// The list may have been filtered since the form came: the address tells.
+		if u, err := url.Parse(v.Here()); err == nil {
+			query = u.RawQuery
+		}
+	}
+	q, err := url.ParseQuery(query)
+	if err != nil || len(query) > 2000 {
 		return field("query", "This filter cannot be kept.")
 	}
 	kept := selection(&http.Request{URL: &url.URL{RawQuery: q.Encode()}}, businessFilters())

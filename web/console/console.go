@@ -125,6 +125,18 @@ func (c *Console) Mount(r chi.Router) {
 	})
 }
 
+// NotFound answers where nothing is: with a page for people, in a line for programs.
+func (c *Console) NotFound(w http.ResponseWriter, r *http.Request) {
+	token, ok := apitoken.FromContext(r.Context())
+	if _, session := sessionOf(r.Context()); !ok || !session {
+		http.NotFound(w, r)
+		return
+	}
+	headers(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.fail(&visit{console: c, w: w, r: r, Token: token}, errNotFound)
+	})).ServeHTTP(w, r)
+}
+
 // pageTime is what a page may take in all: an act may wait for a running provider call, as the API's may.
 const pageTime = 35 * time.Second
 

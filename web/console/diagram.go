@@ -31,11 +31,11 @@ func plans() map[lifecycle.Axis]plan {
 			lifecycle.None: {52, 46}, lifecycle.Generating: {182, 46}, lifecycle.Generated: {314, 46}, lifecycle.Deployed: {446, 46},
 			lifecycle.Sold: {578, 46}, lifecycle.Archived: {446, 112},
 		}},
-		lifecycle.AxisSubscription: {480, 150, map[lifecycle.Status]place{
-			lifecycle.None: {52, 75}, lifecycle.Active: {182, 75}, lifecycle.Paused: {306, 75}, lifecycle.PastDue: {424, 24}, lifecycle.Cancelled: {424, 126},
+		lifecycle.AxisSubscription: {456, 150, map[lifecycle.Status]place{
+			lifecycle.None: {52, 75}, lifecycle.Active: {169, 75}, lifecycle.PastDue: {286, 24}, lifecycle.Paused: {286, 126}, lifecycle.Cancelled: {404, 75},
 		}},
-		lifecycle.AxisTicket: {480, 80, map[lifecycle.Status]place{
-			lifecycle.None: {52, 40}, lifecycle.Open: {238, 40}, lifecycle.Closed: {424, 40},
+		lifecycle.AxisTicket: {104, 150, map[lifecycle.Status]place{
+			lifecycle.None: {52, 24}, lifecycle.Open: {52, 75}, lifecycle.Closed: {52, 126},
 		}},
 	}
 }

@@ -205,6 +205,7 @@ func (a *App) buildConsole(r chi.Router, api *crmapi.API, sessions *console.Sess
 		return fmt.Errorf("configure the console: %w", err)
 	}
 	pages.Mount(r)
+	r.NotFound(pages.NotFound)
 	return nil
 }
 

@@ -79,13 +79,14 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	d.pool = a.Pool()
 	d.api = &client{base: "http://" + a.PrivateAddr() + "/api/v1", token: secret}
-	if err := d.play(ctx); err != nil {
-		return fmt.Errorf("the demo's story broke off: %w", err)
-	}
+	// Before the story, so that what it tells is the newest.
 	if !o.Quit {
 		if err := furnish(ctx, a.Pool(), o.Seed); err != nil {
 			return fmt.Errorf("fill the pages: %w", err)
 		}
+	}
+	if err := d.play(ctx); err != nil {
+		return fmt.Errorf("the demo's story broke off: %w", err)
 	}
 	d.addresses(a, secret)
 	if o.Quit {
