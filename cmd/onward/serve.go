@@ -51,6 +51,7 @@ func serve(ctx context.Context, t *terminal, o app.Options) (err error) {
 		return err
 	}
 	o.Stderr = t.stderr
+	o.Role.TuneMemory()
 	a, err := app.New(ctx, o)
 	if err != nil {
 		return err

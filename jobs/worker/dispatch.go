@@ -69,7 +69,7 @@ func (s *sender) dispatch(ctx context.Context, messageID, jobID int64) (dispatch
 // dispatchAlone is dispatch in a transaction of its own.
 func (s *sender) dispatchAlone(ctx context.Context, messageID, jobID int64) (dispatch, error) {
 	var d dispatch
-	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err := beginHot(ctx, s.Pool, func(tx pgx.Tx) error {
 		var err error
 		d, err = s.decide(ctx, tx, messageID, jobID)
 		return err

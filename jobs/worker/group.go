@@ -71,8 +71,15 @@ type group[I grouped] struct {
 func newGroup[I grouped](pool *pgxpool.Pool, apply func(ctx context.Context, tx pgx.Tx, items []I) error) *group[I] {
 	return &group[I]{
 		apply: apply, committers: groupCommitters,
-		run: func(ctx context.Context, fn func(pgx.Tx) error) error { return pgx.BeginFunc(ctx, pool, fn) },
+		run: func(ctx context.Context, fn func(pgx.Tx) error) error { return beginHot(ctx, pool, fn) },
 	}
+}
+
+// beginHot runs fn in a transaction whose statements are planned for large tables, whatever their size is now: pgx prepares
+// them, and PostgreSQL keeps the plan that it makes of them first. Made on a new database, or on a new week's partition
+// of receipts, that is one that reads the whole table, and stays until somebody analyzes. In one round trip with BEGIN.
+func beginHot(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) error) error {
+	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{BeginQuery: "BEGIN; SET LOCAL enable_seqscan = off"}, fn)
 }
 
 // do does one item's part, alone or with others; what came of it stands in the item. errNotInGroup: nothing was done, do

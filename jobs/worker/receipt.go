@@ -106,7 +106,7 @@ func (a *applier) apply(ctx context.Context, row *rivertype.JobRow, args jobs.Re
 	}
 	var r receipt
 	var res result
-	err = pgx.BeginFunc(ctx, a.Pool, func(tx pgx.Tx) error {
+	err = beginHot(ctx, a.Pool, func(tx pgx.Tx) error {
 		var err error
 		if r, err = readReceipt(ctx, tx, id); err != nil {
 			return err

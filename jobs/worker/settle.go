@@ -36,7 +36,7 @@ func (s *sender) settle(ctx context.Context, d dispatch, jobID int64, accepted p
 	var applied []pgstore.Applied
 	var wake []string
 	record := func() error {
-		return pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		return beginHot(ctx, s.Pool, func(tx pgx.Tx) error {
 			var err error
 			if failure == nil {
 				applied, wake, err = s.accepted(ctx, tx, d, jobID, accepted)

@@ -105,6 +105,7 @@ func (c *childProcess) app(ctx context.Context, role app.Role) error {
 		return err
 	}
 	defer log.close()
+	role.TuneMemory()
 	commits := &commitLog{}
 	o := app.Options{
 		Role: role, Config: config, Version: "bench", Stderr: log, Queues: s.Queues, Concurrency: s.Concurrency,

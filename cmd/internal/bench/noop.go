@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
@@ -36,13 +38,14 @@ type noopSettings struct {
 	MaxWorkers  int           `json:"max_workers"`
 	Cooldown    time.Duration `json:"cooldown"`
 	Poll        time.Duration `json:"poll"`
+	Session     []string      `json:"session,omitempty"` // statements that set up each session
 }
 
 // noop measures River itself, by the method of its own benchmark: jobs that wait, a client whose worker does nothing, the
 // time until the last one is completed. Once with the worker's settings, beside what the worker made of them, and once
 // with those of River's benchmark.
 func (b *bench) noop(ctx context.Context, p *Part) error {
-	own := noopSettings{DatabaseURL: b.dsn, MaxWorkers: b.callbacksAtOnce(), Cooldown: app.FetchCooldown, Poll: workerPoll}
+	own := noopSettings{DatabaseURL: b.dsn, MaxWorkers: b.callbacksAtOnce(), Cooldown: app.FetchCooldown, Poll: workerPoll, Session: app.QueueSession()}
 	theirs := noopSettings{DatabaseURL: b.dsn, MaxWorkers: 2_000, Cooldown: 2 * time.Millisecond, Poll: 20 * time.Millisecond}
 	for round := range b.opts.Rounds {
 		floor := p.line("River no-op, the worker's settings")
@@ -93,6 +96,10 @@ func (c *childProcess) noop(ctx context.Context) error {
 		return errors.New("the database's URL can't be read")
 	}
 	config.MaxConns = workerPool
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, strings.Join(s.Session, ";"))
+		return err
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return fmt.Errorf("open a pool: %w", err)
