@@ -32,6 +32,8 @@ func runBench(ctx context.Context, t *terminal, args []string) error {
 	fs.IntVar(&o.Rounds, "rounds", 0, "how often each is measured (default 3, with --quick 1)")
 	fs.StringVar(&o.DataDir, "data", ".data", "folder on the disk to measure; the database is in a temporary one inside")
 	fs.StringVar(&o.DatabaseURL, "database-url", "", "an empty database to use instead; it is empty again afterwards")
+	fs.IntVar(&o.Receipts, "receipts", 0, "receipts that were accepted before, in the part flat (default 2 million)")
+	fs.IntVar(&o.Facts, "facts", 0, "facts that were recorded before, in the part flat (default 1 million)")
 	fs.IntVar(&o.Concurrency, "concurrency", 0, "jobs of one queue that the worker runs at once (default its own)")
 	fs.StringVar(&o.ProfileDir, "profile", "", "folder for CPU profiles of web and worker under load")
 	if err := parse(fs, args); err != nil {

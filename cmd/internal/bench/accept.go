@@ -104,7 +104,7 @@ func (b *bench) acceptOnce(ctx context.Context, web *child, s loadSettings, l *L
 		return fmt.Errorf("%d callbacks were refused%s", r.Refused, because(r))
 	}
 	// Accepted means stored, with its job.
-	stored, err := b.count(ctx, `SELECT count(*) FROM webhook_events e JOIN river_job j ON j.args ->> 'receipt_id' = e.id::text`)
+	stored, err := b.count(ctx, `SELECT count(*) FROM webhook_events e JOIN river_job j ON (j.args ->> 'receipt_id')::uuid = e.id`)
 	if err != nil {
 		return err
 	}

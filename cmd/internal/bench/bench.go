@@ -30,11 +30,13 @@ const (
 	PartLatency = "latency"
 	PartSend    = "send"
 	PartFanOut  = "fanout"
+	PartFleet   = "fleet"
+	PartFlat    = "flat"
 )
 
 // Parts lists them.
 func Parts() []string {
-	return []string{PartAccept, PartApply, PartNoop, PartLatency, PartSend, PartFanOut}
+	return []string{PartAccept, PartApply, PartNoop, PartLatency, PartSend, PartFanOut, PartFleet, PartFlat}
 }
 
 // Options say what to measure, and where.
@@ -48,6 +50,8 @@ type Options struct {
 	Rounds int      // of floor and product each; 0: as many as the size has
 	Only   []string // parts; nil: all
 
+	// Receipts and Facts are how many there were before, in the part flat; 0: as many as the size has.
+	Receipts, Facts int
 	// Concurrency is the worker's; 0: its default.
 	Concurrency int
 	// ProfileDir gets CPU profiles of web and worker under load, accept-64.pprof and so on; "": none are taken.
@@ -74,6 +78,8 @@ func (o *Options) validate() error {
 	switch {
 	case o.Rounds < 0 || o.Rounds > 100:
 		return fmt.Errorf("%w: rounds are between 1 and 100", ErrUsage)
+	case o.Receipts < 0 || o.Receipts > 100_000_000 || o.Facts < 0 || o.Facts > 100_000_000:
+		return fmt.Errorf("%w: receipts and facts are between 1 and 100000000", ErrUsage)
 	case o.Concurrency < 0 || o.Concurrency > 10_000:
 		return fmt.Errorf("%w: a concurrency is between 1 and 10000", ErrUsage)
 	case len(o.Child) == 0:
@@ -89,6 +95,8 @@ func (o *Options) validate() error {
 	if o.Rounds == 0 {
 		o.Rounds = o.size.rounds
 	}
+	o.size.pastReceipts = cmp.Or(o.Receipts, o.size.pastReceipts)
+	o.size.pastFacts = cmp.Or(o.Facts, o.size.pastFacts)
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
@@ -120,6 +128,8 @@ func parts() []part {
 		{PartLatency, "latency: callback sent → status committed", (*bench).latency},
 		{PartSend, "send: everything about a text but the provider's own time", (*bench).send},
 		{PartFanOut, "fanout: a campaign's audience to messages and jobs", (*bench).fanOut},
+		{PartFleet, "fleet: several processes on one database", (*bench).fleet},
+		{PartFlat, "flat: accept and apply after millions of receipts and facts", (*bench).flat},
 	}
 }
 

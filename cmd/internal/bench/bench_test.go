@@ -32,7 +32,7 @@ func tinySize() *size {
 	return &size{
 		name: "tiny", rounds: 1, acceptFor: 200 * time.Millisecond, warmUp: 50 * time.Millisecond, connections: []int{2, 4},
 		drainFor: 10 * time.Second, applyCases: applyCases(), applyFloor: 16, applyJobs: 40, noopJobs: 50, rateWarmUp: rate{20, 100 * time.Millisecond}, rates: []rate{{40, 500 * time.Millisecond}},
-		sendFloor: 8, sendJobs: 12, recipients: 30, pgbenchClients: 4,
+		sendFloor: 8, sendJobs: 12, recipients: 30, pgbenchClients: 4, pastReceipts: 60, pastFacts: 30,
 	}
 }
 
@@ -89,6 +89,11 @@ func TestRun_everyPart(t *testing.T) {
 		{PartApply, "worker, no campaign"},
 		{PartNoop, "worker, one campaign (apply, above)"},
 		{PartSend, "worker"},
+		{PartFleet, "2 workers"},
+		{PartFleet, "4 workers"},
+		{PartFleet, "2 web processes, 64 connections"},
+		{PartFlat, "worker, no campaign, 60 receipts and 30 facts before"},
+		{PartFlat, "web, 64 connections, 60 receipts and 30 facts before"},
 	} {
 		l := get(c[0], c[1])
 		require.Positive(t, l.PerSecond.Median, "%v", c)
@@ -101,7 +106,7 @@ func TestRun_everyPart(t *testing.T) {
 		require.Positive(t, l.P50.Median, "%v", c)
 		require.GreaterOrEqual(t, l.P99.Median, l.P50.Median, "%v", c)
 	}
-	for _, name := range []string{"accept-2", "accept-4", "apply", "apply-alone", "send", "fanout"} {
+	for _, name := range []string{"accept-2", "accept-4", "apply", "apply-alone", "send", "fanout", "flat-apply", "flat-accept"} {
 		info, err := os.Stat(filepath.Join(o.ProfileDir, name+".pprof"))
 		require.NoError(t, err)
 		require.Positive(t, info.Size(), name)

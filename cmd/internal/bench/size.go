@@ -20,7 +20,9 @@ type size struct {
 	rates                 []rate
 	sendFloor, sendJobs   int
 	recipients            int
-	pgbenchClients        int
+	// What flat has in the database before it measures.
+	pastReceipts, pastFacts int
+	pgbenchClients          int
 }
 
 // rate is one measurement of latency: so many callbacks a second, for so long.
@@ -40,7 +42,8 @@ func fullSize() size {
 			{10, 20 * time.Second}, {200, 10 * time.Second}, {1000, 10 * time.Second}, {3000, 10 * time.Second},
 		},
 		sendFloor: 6_400, sendJobs: 12_000,
-		recipients:     100_000,
+		recipients:   100_000,
+		pastReceipts: 2_000_000, pastFacts: 1_000_000,
 		pgbenchClients: 64,
 	}
 }
@@ -55,7 +58,8 @@ func quickSize() size {
 		rateWarmUp: rate{100, 500 * time.Millisecond},
 		rates:      []rate{{10, 2 * time.Second}, {200, 1500 * time.Millisecond}, {1000, 1500 * time.Millisecond}},
 		sendFloor:  640, sendJobs: 1_500,
-		recipients:     20_000,
+		recipients:   20_000,
+		pastReceipts: 100_000, pastFacts: 50_000,
 		pgbenchClients: 64,
 	}
 }
