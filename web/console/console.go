@@ -29,6 +29,10 @@ type Options struct {
 	Clock  func() time.Time // nil: time.Now
 	// Rejected tells what was refused at the public door within the last hour. May be nil.
 	Rejected func() []Rejected
+	// Settings are shown as they are; the secret ones only as set. May be empty.
+	Settings []Setting
+	// Providers tells who posts webhooks. May be nil.
+	Providers func() []Provider
 	// Version is shown at the foot of every page.
 	Version string
 	// Demo is set where the data is made up; pages say so.
@@ -74,7 +78,7 @@ func New(o Options) (*Console, error) {
 	c.table = slices.Concat(
 		c.homeRoutes(), c.businessRoutes(), c.bulkRoutes(), c.messageRoutes(), c.webhookRoutes(),
 	)
-	c.table = append(c.table, slices.Concat(c.campaignRoutes(), c.replyRoutes())...)
+	c.table = append(c.table, slices.Concat(c.campaignRoutes(), c.replyRoutes(), c.settingRoutes())...)
 	return c, nil
 }
 

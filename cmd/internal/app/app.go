@@ -85,6 +85,7 @@ type App struct {
 	tracing *tracing        // nil where it is off
 
 	rejected *rejections
+	verified verified
 
 	twilio   *twilio.Client
 	stop     context.CancelFunc // ends the background loops

@@ -102,6 +102,7 @@ func (a *App) buildPublic() error {
 		Clock: a.opts.Clock, Logger: a.logger, Observe: func(w webhook.Answered) {
 			a.metrics.Webhook(w)
 			a.rejected.observe(w)
+			a.verified.observe(w)
 		},
 	})
 	if err != nil {
@@ -200,6 +201,7 @@ func (a *App) buildConsole(r chi.Router, api *crmapi.API, sessions *console.Sess
 	pages, err := console.New(console.Options{
 		Pool: a.pool, Sessions: sessions, Tokens: tokens, API: calls, Logger: a.logger, Clock: a.opts.Clock, Version: a.opts.Version,
 		Demo: a.opts.Demo, Rejected: a.rejected.lastHour,
+		Settings: a.cfg.shown(), Providers: a.providers,
 	})
 	if err != nil {
 		return fmt.Errorf("configure the console: %w", err)
