@@ -73,7 +73,7 @@ func campaignTexts() []madeCampaign {
 
 func replyTexts() []string {
 	return []string{
-		"How much is it?", "Who are you?", "Looks nice! Can you change the photo?", "Call me tomorrow after 10", "¿Cuánto cuesta al mes?",
+		"How much is it?", "Who are you?", "Looks nice! Can you change the photo?", "Call me tomorrow after 10", "¿Qué precio tiene?",
 		"Is my phone number on it?", "We already have one, thanks", "Yes please", "Can I pay by card?", "Sounds good, what do you need from me?",
 	}
 }

@@ -79,15 +79,6 @@ func (c chart) size() int {
 	return n
 }
 
-func (c chart) total() (sum float64) {
-	for _, s := range c.Series {
-		for _, v := range s.Values {
-			sum += v
-		}
-	}
-	return sum
-}
-
 // lineChart draws a line for each series.
 func lineChart(c chart) template.HTML {
 	n, top := c.size(), c.top()

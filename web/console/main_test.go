@@ -62,8 +62,16 @@ func setup(t *testing.T) *bundle {
 	return b
 }
 
+// reply is what came back.
+type reply struct {
+	StatusCode int
+	Header     http.Header
+	Body       string
+	Cookies    []*http.Cookie
+}
+
 // send makes a request with a session's cookie ("" is none).
-func (b *bundle) send(cookie, method, path string, form url.Values, header ...string) *http.Response {
+func (b *bundle) send(cookie, method, path string, form url.Values, header ...string) reply {
 	b.Helper()
 	var body io.Reader
 	if form != nil {
@@ -82,8 +90,8 @@ func (b *bundle) send(cookie, method, path string, form url.Values, header ...st
 	w := httptest.NewRecorder()
 	b.router.ServeHTTP(w, r)
 	res := w.Result()
-	b.Cleanup(func() { _ = res.Body.Close() })
-	return res
+	defer func() { _ = res.Body.Close() }()
+	return reply{StatusCode: res.StatusCode, Header: res.Header, Body: w.Body.String(), Cookies: res.Cookies()}
 }
 
 // login begins a session and returns its cookie.
@@ -92,15 +100,8 @@ func (b *bundle) login(role apitoken.Role, header ...string) string {
 	res := b.send("", http.MethodPost, "/login", url.Values{"token": {b.tokens[role]}, "next": {"/businesses"}}, header...)
 	require.Equal(b, http.StatusSeeOther, res.StatusCode)
 	require.Equal(b, "/businesses", res.Header.Get("Location"))
-	require.Len(b, res.Cookies(), 1)
-	return res.Cookies()[0].Name + "=" + res.Cookies()[0].Value
-}
-
-func text(t *testing.T, res *http.Response) string {
-	t.Helper()
-	b, err := io.ReadAll(res.Body)
-	require.NoError(t, err)
-	return string(b)
+	require.Len(b, res.Cookies, 1)
+	return res.Cookies[0].Name + "=" + res.Cookies[0].Value
 }
 
 // exec changes the database behind the console's back.

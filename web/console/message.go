@@ -104,7 +104,8 @@ func (c *Console) resolveMessage(v *visit) error {
 	if err != nil {
 		return err
 	}
-	as, told := v.form("as"), ""
+	as := v.form("as")
+	var told string
 	switch as {
 	case "sent":
 		told = "Taken as sent. Should the provider report otherwise, that counts."

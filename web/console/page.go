@@ -82,7 +82,7 @@ func (v *visit) ctx() context.Context { return v.r.Context() }
 func (v *visit) param(name string) string { return chi.URLParam(v.r, name) }
 
 // id is a part of the path that is an id; what is none is not found.
-func (v *visit) id(name string) (uuid.UUID, error) {
+func (v *visit) id(name string) (uuid.UUID, error) { //nolint:unparam // pages name the part of the path, as param does
 	id, err := uuid.Parse(v.param(name))
 	if err != nil {
 		return id, errNotFound

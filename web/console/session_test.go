@@ -15,7 +15,7 @@ func TestSession_cookie(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	res := b.send("", http.MethodPost, "/login", url.Values{"token": {b.tokens[apitoken.Viewer]}})
-	c := res.Cookies()[0]
+	c := res.Cookies[0]
 	require.True(t, c.HttpOnly)
 	require.Equal(t, http.SameSiteLaxMode, c.SameSite)
 	require.False(t, c.Secure)
@@ -23,8 +23,8 @@ func TestSession_cookie(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.send(c.Name+"="+c.Value, http.MethodGet, "/businesses", nil, "Accept", "text/html").StatusCode)
 
 	res = b.send("", http.MethodPost, "/login", url.Values{"token": {b.tokens[apitoken.Viewer]}}, "X-Forwarded-Proto", "https")
-	require.True(t, res.Cookies()[0].Secure)
-	require.Equal(t, "__Host-onward_session", res.Cookies()[0].Name)
+	require.True(t, res.Cookies[0].Secure)
+	require.Equal(t, "__Host-onward_session", res.Cookies[0].Name)
 
 	var stored int
 	require.NoError(t, b.db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM console_sessions WHERE encode(secret_hash, 'escape') LIKE '%' || $1 || '%'`, c.Value).Scan(&stored))
@@ -33,7 +33,7 @@ func TestSession_cookie(t *testing.T) {
 	// Who logs in again gets another one, and the first is over.
 	first := c.Name + "=" + c.Value
 	res = b.send(first, http.MethodPost, "/login", url.Values{"token": {b.tokens[apitoken.Viewer]}})
-	require.NotEqual(t, c.Value, res.Cookies()[0].Value)
+	require.NotEqual(t, c.Value, res.Cookies[0].Value)
 	require.Equal(t, http.StatusSeeOther, b.send(first, http.MethodGet, "/businesses", nil).StatusCode)
 }
 
@@ -73,10 +73,10 @@ func TestSession_rotates(t *testing.T) {
 	b := setup(t)
 	cookie := b.login(apitoken.Viewer)
 	b.exec(`UPDATE console_sessions SET rotated_at = now() - interval '2 hours'`)
-	require.Empty(t, b.send(cookie, http.MethodGet, "/businesses", nil, "X-Live", "1").Cookies(), "a script may not be there to take it")
+	require.Empty(t, b.send(cookie, http.MethodGet, "/businesses", nil, "X-Live", "1").Cookies, "a script may not be there to take it")
 	res := b.send(cookie, http.MethodGet, "/businesses", nil, "Sec-Fetch-Mode", "navigate")
-	require.Len(t, res.Cookies(), 1)
-	fresh := res.Cookies()[0].Name + "=" + res.Cookies()[0].Value
+	require.Len(t, res.Cookies, 1)
+	fresh := res.Cookies[0].Name + "=" + res.Cookies[0].Value
 	require.NotEqual(t, cookie, fresh)
 	for _, c := range []string{cookie, fresh} {
 		require.Equal(t, http.StatusOK, b.send(c, http.MethodGet, "/businesses", nil).StatusCode, "both, while other tabs still come with the old one")
@@ -123,7 +123,7 @@ func TestLogin(t *testing.T) {
 	for range 10 {
 		res = b.send("", http.MethodPost, "/login", url.Values{"token": {"onw_wrong"}})
 		require.Equal(t, http.StatusUnauthorized, res.StatusCode)
-		require.Empty(t, res.Cookies())
+		require.Empty(t, res.Cookies)
 	}
 	require.Equal(t, http.StatusTooManyRequests, b.send("", http.MethodPost, "/login", url.Values{"token": {b.tokens[apitoken.Admin]}}).StatusCode)
 	b.now = b.now.Add(time.Minute)

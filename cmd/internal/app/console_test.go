@@ -152,10 +152,15 @@ func TestConsole_aContact(t *testing.T) {
 	require.True(t, eval[bool](b, `window.sameDocument === true`))
 	require.Equal(t, 1, eval[int](b, `document.querySelectorAll("svg.states.contact .way.taken").length - 1`), "it came by two ways")
 
-	// From the timeline to our message, and back.
+	// From the timeline to the raw webhook, and to our message.
+	b.do(chromedp.Click(chromedp.CSS(`.timeline li[data-kind=reply] .trail a[href^="/webhooks/"]`)))
+	require.Eventually(t, func() bool {
+		return eval[bool](b, `document.body.textContent.includes("Body=How+much+is+it")`)
+	}, patience, 20*time.Millisecond, "the request as it came")
+	b.open("/businesses/" + id)
 	b.do(chromedp.Click(chromedp.CSS(`.timeline li[data-kind=message] .trail a`)))
 	b.shows("Hello Café Quetzal")
-	b.do(chromedp.NavigateBack(), chromedp.WaitVisible(chromedp.CSS(`svg.states.contact`)))
+	b.open("/businesses/" + id)
 
 	// An act wants a reason, and says what came of it.
 	eval[bool](b, `[...document.querySelectorAll("details.act summary")].find(s => s.textContent.startsWith("Opt out")).click() === undefined`)

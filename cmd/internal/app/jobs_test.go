@@ -71,12 +71,12 @@ func TestPromise3_aRetriedJobDoesNotSendWhatMayHaveBeenSent(t *testing.T) {
 	s.awaitMessage(campaign, id, "held")
 }
 
-// What stands on the private listener and is neither health, nor metrics, nor the API's description needs a token.
+// What stands on the private listener and is neither health nor metrics needs a token.
 func TestPrivate_needsAToken(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil, nil)
-	open := []string{"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"}
-	for _, path := range slices.Concat(open, []string{"/jobs/", "/jobs/api/jobs", "/api/v1/jobs", "/debug/pprof/", "/debug/pprof/heap"}) {
+	open := []string{"/healthz", "/readyz", "/metrics"}
+	for _, path := range slices.Concat(open, []string{"/docs", "/openapi.json", "/jobs/", "/jobs/api/jobs", "/api/v1/jobs", "/debug/pprof/", "/debug/pprof/heap"}) {
 		res, err := http.Get("http://" + s.app.PrivateAddr() + path) //nolint:noctx // a test's own server
 		require.NoError(t, err)
 		_ = res.Body.Close()
