@@ -107,7 +107,7 @@ func TestPromise1_everyKnownPayloadIsStoredOnceWithItsJobOrItsOutcome(t *testing
 		require.Equal(t, len(keys), s.count(t, "webhook_events"))
 		require.Equal(t, len(keys), s.count(t, "river_job")+s.count(t, "receipt_outcomes"))
 	}
-	require.Equal(t, 7, s.count(t, "receipt_outcomes WHERE outcome = 'ignored'"), "failed and pending charges, setup intents, a contact")
+	require.Equal(t, 4, s.count(t, "receipt_outcomes WHERE outcome = 'ignored'"), "pending charges, setup intents, a contact")
 	require.Equal(t, s.count(t, "webhook_events WHERE kind IN ('inbound_message', 'email.complained')"), s.count(t, "inbound_pending"))
 	require.Equal(t, 1, s.count(t, "inbound_pending WHERE channel = 'email' AND address = 'someone@example.com'"))
 }

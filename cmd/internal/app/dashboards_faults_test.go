@@ -106,11 +106,16 @@ func (s *stack) breakEverything() {
 		// Until the worker has heard of the pause, it takes them at once.
 		return s.count(`SELECT count(*) FROM river_job WHERE queue = 'billing' AND state = 'available' AND created_at < now() - interval '200 milliseconds'`) > 0
 	})
+	// In another process, which lives: what this one does not really run, it would put back.
 	s.exec(`
+		WITH elsewhere AS (
+			INSERT INTO worker_processes (client_id, host, pid, version, queues, capacity, seen_at)
+			VALUES ('elsewhere', 'elsewhere', 1, 'test', '{callbacks}', 1, now() + interval '1 hour')
+			RETURNING client_id
+		)
 		INSERT INTO river_job (state, kind, queue, args, max_attempts, attempt, priority, scheduled_at, attempted_at, attempted_by)
 		SELECT 'running', 'track', 'callbacks', '{}', 25, 1, 1, now() - interval '9 minutes', now() - interval '9 minutes', ARRAY[client_id]
-		FROM worker_processes
-		LIMIT 1`)
+		FROM elsewhere`)
 	s.exec(`
 		DO $$
 		DECLARE part text;
