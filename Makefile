@@ -46,7 +46,7 @@ build: ## build bin/onward, statically linked
 
 .PHONY: test
 test: ## run every test, and again with the race detector where it matters
-	@.ci/deps go postgres cc prometheus chromium
+	@.ci/deps go postgres cc prometheus chromium pgbouncer
 	go test $(TESTFLAGS) ./...
 	@# What it looks at lies outside of its module, where the cache does not see that it changed.
 	go -C dashboards/tests test $(TESTFLAGS) -count=1 ./...
