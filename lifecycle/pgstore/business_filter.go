@@ -61,7 +61,15 @@ func (f BusinessFilter) Where(alias string, args *[]any) string {
 	if alias == "" {
 		alias = "businesses"
 	}
-	w := where{prefix: alias + ".", args: args}
+	return f.conditions(where{prefix: alias + ".", args: args})
+}
+
+// probing is Where for rows that are few and at hand: what stands in other tables is looked up for each.
+func (f BusinessFilter) probing(args *[]any) string {
+	return f.conditions(where{prefix: "businesses.", args: args, probes: true})
+}
+
+func (f BusinessFilter) conditions(w where) string {
 	w.search(f.Q)
 	w.contact(f.ContactStatus)
 	w.anyOf("website_status", f.WebsiteStatus)
@@ -70,7 +78,7 @@ func (f BusinessFilter) Where(alias string, args *[]any) string {
 	w.sameText("city", f.City)
 	w.sameText("category", f.Category)
 	if len(f.Tag) > 0 {
-		w.terms = append(w.terms, fmt.Sprintf("%sid IN (SELECT t.business_id FROM business_tags t WHERE t.tag = ANY(%s))", w.prefix, w.arg(f.Tag.tags())))
+		w.beside("business_tags t", "t.business_id", "t.tag = ANY("+w.arg(f.Tag.tags())+")")
 	}
 	if f.Country != "" {
 		w.add("country = %s", strings.ToUpper(strings.TrimSpace(f.Country)))
@@ -98,7 +106,17 @@ func (a AnyOf) tags() []string {
 type where struct {
 	prefix string
 	args   *[]any
+	probes bool
 	terms  []string
+}
+
+// beside puts a condition on a row of another table. OFFSET keeps the planner from anything but a look for each row.
+func (w *where) beside(table, id, condition string) {
+	form := "%[1]sid IN (SELECT %[3]s FROM %[2]s WHERE %[4]s)"
+	if w.probes {
+		form = "EXISTS (SELECT 1 FROM %[2]s WHERE %[3]s = %[1]sid AND %[4]s OFFSET 0)"
+	}
+	w.terms = append(w.terms, fmt.Sprintf(form, w.prefix, table, id, condition))
 }
 
 // arg adds an argument and returns its placeholder.
@@ -148,8 +166,7 @@ func (w *where) updated(compare string, v *time.Time) {
 	if v == nil {
 		return
 	}
-	arg := w.arg(*v)
-	w.terms = append(w.terms, fmt.Sprintf("%sid IN (SELECT c.business_id FROM business_changes c WHERE c.updated_at %s %s)", w.prefix, compare, arg))
+	w.beside("business_changes c", "c.business_id", "c.updated_at "+compare+" "+w.arg(*v))
 }
 
 // wholeSearch is how long a text must be to be looked for in the middle of words: an index of trigrams has nothing to
@@ -170,7 +187,7 @@ func (w *where) search(q string) {
 	if digits := phoneDigits(q); digits != "" && digits != q {
 		terms = "(" + terms + " OR s.document LIKE " + w.arg("%"+digits+"%") + ")"
 	}
-	w.terms = append(w.terms, w.prefix+"id IN (SELECT s.business_id FROM business_search s WHERE "+terms+")")
+	w.beside("business_search s", "s.business_id", terms)
 }
 
 // escapeLike takes the meaning from what LIKE would read as a pattern.

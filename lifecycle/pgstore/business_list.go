@@ -47,11 +47,15 @@ type Beginner interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
+// How long each way to a page may take before the next is tried. Which is right depends on how many match and where in
+// the order they are, and of a filter of several parts no planner knows that.
 const (
-	// listPatience is what the planner's own way to a page may take. It is right for whatever an index narrows down, and
-	// for whatever many businesses have; a filter of which each part is frequent and the whole is rare it cannot foresee.
-	listPatience = 25 * time.Millisecond
-	// Then businesses are looked through in order, window by window, for as long as the budget lasts.
+	// As the planner would: mostly it walks the order and takes what matches, which is right where much does.
+	walkPatience = 15 * time.Millisecond
+	// By the filter's indexes alone, then sorted: right where little matches.
+	filterPatience = 60 * time.Millisecond
+	// Where each part of a filter is frequent and the whole is rare, neither comes to an end. Then businesses are looked
+	// through in order, window by window, for as long as the budget lasts.
 	listWindow = 1000
 	listBudget = 15 * time.Millisecond
 )
@@ -65,16 +69,22 @@ func ListBusinesses(ctx context.Context, db Beginner, f BusinessFilter, sort Bus
 	if err != nil {
 		return nil, nil, err
 	}
-	list, err := q.run(ctx, db, behind, nil, listPatience)
-	const cancelled = "57014"
-	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == cancelled && ctx.Err() == nil {
-		return q.inWindows(ctx, db, behind, listWindow, listBudget)
+	for _, way := range []struct {
+		patience time.Duration
+		sorted   bool
+	}{{walkPatience, false}, {filterPatience, true}} {
+		list, err := q.run(ctx, db, behind, way.patience, way.sorted)
+		const cancelled = "57014"
+		pgErr, ok := errors.AsType[*pgconn.PgError](err)
+		switch {
+		case err == nil:
+			list, next := q.page(list)
+			return list, next, nil
+		case !ok || pgErr.Code != cancelled || ctx.Err() != nil:
+			return nil, nil, fmt.Errorf("list businesses: %w", err)
+		}
 	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("list businesses: %w", err)
-	}
-	list, next := q.page(list)
-	return list, next, nil
+	return q.inWindows(ctx, db, behind, listWindow, listBudget)
 }
 
 // businessQuery is one list, of which pages are asked for.
@@ -84,6 +94,7 @@ type businessQuery struct {
 	limit     int
 	from      string // the tables, and the columns of the order in them
 	key, id   string
+	hidden    string // the key as no index has it; "" where the rows of businesses have it without one
 	direction string
 	beyond    string // compares a row with a position before it
 	upTo      string // compares a row with the last of a window
@@ -95,9 +106,9 @@ func newBusinessQuery(f BusinessFilter, sort BusinessSort, limit int) (*business
 	}
 	switch strings.TrimPrefix(string(sort), "-") {
 	case "name":
-		q.key = "businesses.name"
+		q.key, q.hidden = "businesses.name", "businesses.name || ''"
 	case "created_at":
-		q.key = "businesses.created_at"
+		q.key, q.hidden = "businesses.created_at", "businesses.created_at + interval '0'"
 	case "updated_at":
 		// The index is beside the table (migration 0005).
 		q.from = "business_changes u JOIN businesses ON businesses.id = u.business_id"
@@ -124,17 +135,33 @@ func (q *businessQuery) place(compare string, p *BusinessPosition, args *[]any) 
 	return fmt.Sprintf("(%s, %s) %s ($%d, $%d)", q.key, q.id, compare, len(*args)-1, len(*args))
 }
 
-// run reads one row more than a page, between two positions.
-func (q *businessQuery) run(ctx context.Context, db Beginner, behind, upTo *BusinessPosition, patience time.Duration) (list []Business, err error) {
+// run reads one row more than a page, from a position on; sorted keeps the planner from walking the order.
+func (q *businessQuery) run(
+	ctx context.Context, db Beginner, behind *BusinessPosition, patience time.Duration, sorted bool,
+) ([]Business, error) {
+	key := q.key
+	if sorted && q.keys() != "businesses" {
+		// The same time stands in the row that the filter reads.
+		here := *q
+		here.from, here.key, here.id = "businesses", "businesses.updated_at", "businesses.id"
+		q, key = &here, here.key
+	} else if sorted {
+		key = q.hidden
+	}
 	var args []any
-	conditions := q.filter.Where("", &args) + "\n\t\tAND " + q.place(q.beyond, behind, &args) + "\n\t\tAND " + q.place(q.upTo, upTo, &args)
+	conditions := q.filter.Where("", &args) + "\n\t\tAND " + q.place(q.beyond, behind, &args)
 	args = append(args, q.limit+1)
 	sql := fmt.Sprintf(`
 		SELECT %s
 		FROM %s
 		WHERE %s
 		ORDER BY %s %s, %s %[5]s
-		LIMIT $%[7]d`, businessColumns, q.from, conditions, q.key, q.direction, q.id, len(args))
+		LIMIT $%[7]d`, businessColumns, q.from, conditions, key, q.direction, q.id, len(args))
+	return q.read(ctx, db, patience, sql, args)
+}
+
+// read runs a query within a time; 0: any.
+func (q *businessQuery) read(ctx context.Context, db Beginner, patience time.Duration, sql string, args []any) (list []Business, err error) {
 	err = pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		batch := &pgx.Batch{}
 		// Each filter has a plan of its own: one for all of its kind would be wrong for most. To compile it, or to begin workers
@@ -181,7 +208,7 @@ func (q *businessQuery) inWindows(
 		if err != nil {
 			return nil, nil, fmt.Errorf("list businesses: %w", err)
 		}
-		list, err := q.run(ctx, db, behind, end, 0)
+		list, err := q.window(ctx, db, behind, end)
 		if err != nil {
 			return nil, nil, fmt.Errorf("list businesses: %w", err)
 		}
@@ -196,12 +223,39 @@ func (q *businessQuery) inWindows(
 	}
 }
 
+// window reads what matches between two positions: it takes these rows first, whatever the planner thinks of the filter.
+func (q *businessQuery) window(ctx context.Context, db Beginner, behind, end *BusinessPosition) ([]Business, error) {
+	var args []any
+	filter := q.filter.probing(&args)
+	positions := q.place(q.beyond, behind, &args) + " AND " + q.place(q.upTo, end, &args)
+	args = append(args, q.limit+1)
+	return q.read(ctx, db, 0, fmt.Sprintf(`
+		WITH w AS MATERIALIZED (
+			SELECT %s AS key, %s AS id
+			FROM %s
+			WHERE %s
+		)
+		SELECT %s
+		FROM w
+		JOIN businesses ON businesses.id = w.id
+		WHERE %s
+		ORDER BY w.key %s, w.id %[7]s
+		LIMIT $%[8]d`, q.key, q.id, q.keys(), positions, businessColumns, filter, q.direction, len(args)), args)
+}
+
+// keys is the table that has the order's index.
+func (q *businessQuery) keys() string {
+	if q.id == "u.business_id" {
+		return "business_changes u"
+	}
+	return "businesses"
+}
+
 // windowEnd is the position of the last row of a window; nil where fewer are left.
 func (q *businessQuery) windowEnd(ctx context.Context, db Beginner, behind *BusinessPosition, window int) (*BusinessPosition, error) {
 	var args []any
 	condition := q.place(q.beyond, behind, &args)
 	args = append(args, window-1)
-	from := strings.TrimSuffix(q.from, " JOIN businesses ON businesses.id = u.business_id")
 	p := &BusinessPosition{}
 	var key any = &p.At
 	if q.key == "businesses.name" {
@@ -214,7 +268,7 @@ func (q *businessQuery) windowEnd(ctx context.Context, db Beginner, behind *Busi
 			WHERE %s
 			ORDER BY %[1]s %[5]s, %[2]s %[5]s
 			OFFSET $%[6]d
-			LIMIT 1`, q.key, q.id, from, condition, q.direction, len(args)), args...).Scan(key, &p.ID)
+			LIMIT 1`, q.key, q.id, q.keys(), condition, q.direction, len(args)), args...).Scan(key, &p.ID)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil

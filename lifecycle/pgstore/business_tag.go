@@ -24,7 +24,7 @@ func NormalizeTag(raw string) (string, error) {
 	switch {
 	case tag == "":
 		return "", errors.New("is empty")
-	case !utf8.ValidString(tag) || strings.ContainsFunc(tag, unicode.IsControl):
+	case !utf8.ValidString(raw) || strings.ContainsFunc(tag, unicode.IsControl):
 		return "", errors.New("contains a control character or broken UTF-8")
 	case utf8.RuneCountInString(tag) > MaxTag:
 		return "", fmt.Errorf("is longer than %d characters", MaxTag)

@@ -46,6 +46,16 @@ func TestListBusinessesInWindows(t *testing.T) {
 			}
 		}
 		require.ElementsMatch(t, want, got, "%s: each once", sort)
+		// So does one that is sorted instead of walked, in the same order.
+		for behind, i := (*BusinessPosition)(nil), 0; i < len(got); {
+			list, err := q.run(t.Context(), pool, behind, 0, true)
+			require.NoError(t, err)
+			list, behind = q.page(list)
+			for _, b := range list {
+				require.Equal(t, got[i], b.ID, "%s", sort)
+				i++
+			}
+		}
 		require.Equal(t, 6, calls, "%s: a window a call", sort)
 	}
 }
