@@ -69,13 +69,13 @@ CREATE TABLE analytics_funnel (
     channel     text        NOT NULL,
     campaign_id bigint      NOT NULL,
     country     text        NOT NULL,
-    contacted   bigint      NOT NULL,
-    delivered   bigint      NOT NULL,
-    opened      bigint      NOT NULL,
-    clicked     bigint      NOT NULL,
-    replied     bigint      NOT NULL,
-    purchased   bigint      NOT NULL,
-    active      bigint      NOT NULL,
+    contacted   int         NOT NULL,
+    delivered   int         NOT NULL,
+    opened      int         NOT NULL,
+    clicked     int         NOT NULL,
+    replied     int         NOT NULL,
+    purchased   int         NOT NULL,
+    active      int         NOT NULL,
     PRIMARY KEY (at, channel, campaign_id, country)
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE analytics_funnel IS 'Businesses by the quarter of an hour, channel, campaign and country of their first contact: how many reached each stage, or a later one';
@@ -117,7 +117,23 @@ CREATE TABLE analytics_credits (
 COMMENT ON TABLE analytics_credits IS 'Which campaign a payment, or the first purchase of a business (payment_id 0), is credited to, for every window at once';
 COMMENT ON COLUMN analytics_credits.model IS 'last or first touch; all: the payment itself, whoever is credited';
 COMMENT ON COLUMN analytics_credits.from_days IS 'It holds for windows of at least so many days, and of less than until_days';
-CREATE INDEX analytics_credits_purchases ON analytics_credits (campaign_id, model) WHERE payment_id = 0;
+CREATE INDEX analytics_credits_at ON analytics_credits (at) WHERE payment_id <> 0;
+
+CREATE TABLE analytics_credit_sums (
+    purchase          boolean NOT NULL,
+    day               date    NOT NULL,
+    model             text    NOT NULL,
+    campaign_id       bigint  NOT NULL,
+    channel           text    NOT NULL,
+    currency          text    NOT NULL,
+    days              int     NOT NULL,
+    n                 int     NOT NULL,
+    amount_in_cents   bigint  NOT NULL,
+    refunded_in_cents bigint  NOT NULL,
+    PRIMARY KEY (purchase, day, model, campaign_id, channel, currency, days)
+) WITH (fillfactor = 70);
+COMMENT ON TABLE analytics_credit_sums IS 'analytics_credits added up by the day (UTC) of the payment; first purchases over all days, on the day 1970-01-01';
+COMMENT ON COLUMN analytics_credit_sums.days IS 'What holds for a window is the sum over all days up to it: a credit is put in at its from_days and taken out at its until_days';
 
 CREATE TABLE analytics_customers (
     business_id    bigint      PRIMARY KEY,

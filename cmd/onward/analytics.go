@@ -156,7 +156,9 @@ func measureAnalytics(ctx context.Context, t *terminal, pool *pgxpool.Pool, time
 			took[i] = time.Since(begun)
 		}
 		slices.Sort(took)
-		at := func(share float64) time.Duration { return took[min(int(share*float64(times)), times-1)].Round(100 * time.Microsecond) }
+		at := func(share float64) time.Duration {
+			return took[min(int(share*float64(times)), times-1)].Round(100 * time.Microsecond)
+		}
 		if asJSON {
 			if err := json.NewEncoder(t.stdout).Encode(map[string]any{
 				"question": q.name, "p50_ms": at(.5).Seconds() * 1000, "p99_ms": at(.99).Seconds() * 1000, "max_ms": took[times-1].Seconds() * 1000,

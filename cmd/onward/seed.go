@@ -15,8 +15,8 @@ func runSeed(ctx context.Context, t *terminal, args []string) error {
 	fs := t.flags("seed", "[flags]",
 		"Fills a database with made-up businesses and facts, for benchmarks and demos: with sites, statuses and transitions as if\n"+
 			"each fact had been applied; with --outreach also with the campaigns, messages, replies and payments that they came with.\n"+
-			"Nobody can be reached at the addresses: phones are under +999, mailboxes under .example. The same seed on the same day makes the same data. A database that has businesses\n"+
-			"already is left alone unless --append is given.",
+			"Nobody can be reached at the addresses: phones are under +999, mailboxes under .example. The same seed on the same day makes the\n"+
+			"same data. A database that has businesses already is left alone unless --append is given.",
 		"onward seed --businesses 1000 --facts 5000", "onward seed --businesses 1000000 --facts 5000000 --seed 7")
 	var o pgstore.GenerateOptions
 	fs.IntVar(&o.Businesses, "businesses", 1000, "how many businesses")

@@ -267,7 +267,8 @@ func Reset(ctx context.Context, pool *pgxpool.Pool) error {
 			return err
 		}
 		_, err := tx.Exec(ctx, `
-			TRUNCATE analytics_businesses, analytics_funnel, analytics_campaigns, analytics_costs, analytics_credits, analytics_customers`)
+			TRUNCATE analytics_businesses, analytics_funnel, analytics_campaigns, analytics_costs, analytics_credits, analytics_credit_sums,
+				analytics_customers`)
 		if err != nil {
 			return err
 		}

@@ -193,6 +193,8 @@ func TestVerify_findsDrift(t *testing.T) {
 		"credit":       `UPDATE analytics_credits SET until_days = 3`,
 		"funnel":       `UPDATE analytics_funnel SET replied = replied + 1`,
 		"cell":         `DELETE FROM analytics_funnel WHERE at = (SELECT min(at) FROM analytics_funnel)`,
+		"credits":      `UPDATE analytics_credit_sums SET amount_in_cents = amount_in_cents + 1`,
+		"credit cell":  `DELETE FROM analytics_credit_sums WHERE ctid = (SELECT min(ctid) FROM analytics_credit_sums WHERE n <> 0)`,
 		"campaign":     `INSERT INTO analytics_campaigns VALUES (1, 1, 0, 0, 0, 0, 0)`,
 		"cost":         `INSERT INTO analytics_costs VALUES (1, 'USD', 1)`,
 	} {

@@ -124,9 +124,9 @@ func readCampaigns(ctx context.Context, q pgstore.Querier, query CampaignsQuery)
 			ORDER BY id DESC
 			LIMIT $7
 		), bought AS (
-			SELECT campaign_id, count(*) AS n
-			FROM analytics_credits
-			WHERE payment_id = 0 AND model = $5 AND from_days <= $6 AND until_days > $6 AND campaign_id IN (SELECT id FROM page)
+			SELECT campaign_id, sum(n) AS n
+			FROM analytics_credit_sums
+			WHERE purchase AND day = '1970-01-01' AND model = $5 AND campaign_id IN (SELECT id FROM page) AND days <= $6
 			GROUP BY campaign_id
 		), failed AS (
 			SELECT campaign_id, sum(n)::bigint AS n

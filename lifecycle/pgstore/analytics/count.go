@@ -47,7 +47,7 @@ func count(ctx context.Context, tx pgx.Tx, ids []int64) error {
 		}
 		w.business(id, row)
 	}
-	if err := w.write(ctx, tx); err != nil {
+	if err := w.write(ctx, tx, delta); err != nil {
 		return err
 	}
 	return delta.write(ctx, tx)
@@ -64,6 +64,7 @@ type writer struct {
 	isCustomer                []bool
 	customers                 []int64 // whose credits and customer's row are replaced
 	credits                   [][]any
+	added                     []credit
 	atRisk                    [][]any
 }
 
@@ -87,6 +88,7 @@ func (w *writer) customer(id int64, c contribution) {
 		w.credits = append(w.credits, []any{
 			id, r.payment, string(r.model), int32(r.from), int32(r.until), r.campaign, r.channel, r.at, r.currency, r.amount, r.refunded,
 		})
+		w.added = append(w.added, r)
 	}
 	if k := c.customer; k != nil {
 		w.atRisk = append(w.atRisk, []any{
@@ -96,7 +98,7 @@ func (w *writer) customer(id int64, c contribution) {
 	}
 }
 
-func (w *writer) write(ctx context.Context, tx pgx.Tx) error {
+func (w *writer) write(ctx context.Context, tx pgx.Tx, delta *sums) error {
 	if len(w.gone) > 0 {
 		if _, err := tx.Exec(ctx, `DELETE FROM analytics_businesses WHERE business_id = ANY($1)`, w.gone); err != nil {
 			return fmt.Errorf("delete contributions: %w", err)
@@ -118,23 +120,48 @@ func (w *writer) write(ctx context.Context, tx pgx.Tx) error {
 	if len(w.customers) == 0 {
 		return nil
 	}
-	for _, table := range []string{"analytics_credits", "analytics_customers"} {
-		if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE business_id = ANY($1)`, w.customers); err != nil {
-			return fmt.Errorf("clear %s: %w", table, err)
-		}
+	if err := w.replaceCredits(ctx, tx, delta); err != nil {
+		return err
 	}
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{"analytics_credits"}, []string{
+	if _, err := tx.Exec(ctx, `DELETE FROM analytics_customers WHERE business_id = ANY($1)`, w.customers); err != nil {
+		return fmt.Errorf("clear customers: %w", err)
+	}
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"analytics_customers"}, []string{
+		"business_id", "purchased_at", "alive_at", "past_due_at", "paused_at", "ticket_at", "failed_at", "failed_charges",
+	}, pgx.CopyFromRows(w.atRisk))
+	if err != nil {
+		return fmt.Errorf("write customers: %w", err)
+	}
+	return nil
+}
+
+// replaceCredits writes the credits of customers anew, and adds what changed to the sums.
+func (w *writer) replaceCredits(ctx context.Context, tx pgx.Tx, delta *sums) error {
+	rows, err := tx.Query(ctx, `
+		DELETE FROM analytics_credits
+		WHERE business_id = ANY($1)
+		RETURNING payment_id, model, from_days, until_days, campaign_id, channel, at, currency, amount_in_cents, refunded_in_cents`, w.customers)
+	if err != nil {
+		return fmt.Errorf("clear credits: %w", err)
+	}
+	var c credit
+	if _, err := pgx.ForEachRow(rows, []any{
+		&c.payment, &c.model, &c.from, &c.until, &c.campaign, &c.channel, &c.at, &c.currency, &c.amount, &c.refunded,
+	}, func() error {
+		delta.credit(c, -1)
+		return nil
+	}); err != nil {
+		return fmt.Errorf("clear credits: %w", err)
+	}
+	for _, c := range w.added {
+		delta.credit(c, 1)
+	}
+	_, err = tx.CopyFrom(ctx, pgx.Identifier{"analytics_credits"}, []string{
 		"business_id", "payment_id", "model", "from_days", "until_days", "campaign_id", "channel", "at", "currency",
 		"amount_in_cents", "refunded_in_cents",
 	}, pgx.CopyFromRows(w.credits))
 	if err != nil {
 		return fmt.Errorf("write credits: %w", err)
-	}
-	_, err = tx.CopyFrom(ctx, pgx.Identifier{"analytics_customers"}, []string{
-		"business_id", "purchased_at", "alive_at", "past_due_at", "paused_at", "ticket_at", "failed_at", "failed_charges",
-	}, pgx.CopyFromRows(w.atRisk))
-	if err != nil {
-		return fmt.Errorf("write customers: %w", err)
 	}
 	return nil
 }

@@ -124,26 +124,34 @@ func readFunnel(ctx context.Context, q pgstore.Querier, query FunnelQuery) (Funn
 		args = append(args, id)
 		where += ` AND campaign_id = $5`
 	}
-	key, order := `NULL::text`, `2 DESC, 1`
+	column, key, order := `1`, `NULL::text`, `2 DESC, 1`
 	switch query.By {
 	case "":
 	case FunnelByWeek:
 		args = append(args, zone(query.TimeZone))
-		key, order = fmt.Sprintf(`extract(epoch FROM date_trunc('week', at, $%d))::bigint::text`, len(args)), `1`
+		column, order = `at`, `1`
+		key = fmt.Sprintf(`extract(epoch FROM date_trunc('week', at, $%d))::bigint::text`, len(args))
 	case FunnelByChannel:
-		key = `channel`
+		column, key = `channel`, `channel`
 	case FunnelByCampaign:
-		key = `campaign_id::text`
+		column, key = `campaign_id`, `campaign_id::text`
 	case FunnelByCountry:
-		key = `country`
+		column, key = `country`, `country`
 	default:
 		return f, fmt.Errorf("unknown grouping %q", query.By)
 	}
 	rows, err := q.Query(ctx, `
+		WITH part AS (
+			-- First by the column as it stands: the weeks of thousands of rows cost less than those of all.
+			SELECT `+column+`, sum(contacted) AS contacted, sum(delivered) AS delivered, sum(opened) AS opened, sum(clicked) AS clicked,
+				sum(replied) AS replied, sum(purchased) AS purchased, sum(active) AS active
+			FROM analytics_funnel
+			WHERE `+where+`
+			GROUP BY 1
+		)
 		SELECT `+key+`, sum(contacted)::bigint, sum(delivered)::bigint, sum(opened)::bigint, sum(clicked)::bigint, sum(replied)::bigint,
 			sum(purchased)::bigint, sum(active)::bigint
-		FROM analytics_funnel
-		WHERE `+where+`
+		FROM part
 		GROUP BY 1
 		HAVING sum(contacted) > 0
 		ORDER BY `+order, args...)

@@ -66,7 +66,11 @@ func readRevenue(ctx context.Context, q pgstore.Querier, query RevenueQuery) (Re
 	if query.By == "" {
 		query.By = FunnelByCampaign
 	}
-	args := []any{string(rule.Model), rule.WindowDays, since(query.After), before(query.Before)}
+	edges, err := edgeDays(ctx, q, query)
+	if err != nil {
+		return out, err
+	}
+	args := []any{string(rule.Model), rule.WindowDays, since(query.After), before(query.Before), edges}
 	var key string
 	switch query.By {
 	case FunnelByCampaign:
@@ -75,15 +79,29 @@ func readRevenue(ctx context.Context, q pgstore.Querier, query RevenueQuery) (Re
 		key = `channel`
 	case FunnelByWeek:
 		args = append(args, zone(query.TimeZone))
-		key = `extract(epoch FROM date_trunc('week', at, $5))::bigint::text`
+		key = `extract(epoch FROM date_trunc('week', at, $6))::bigint::text`
 	default:
 		return out, fmt.Errorf("unknown grouping %q", query.By)
 	}
 	rows, err := q.Query(ctx, `
-		SELECT model = 'all', `+key+`, currency, count(*), sum(amount_in_cents)::bigint, sum(refunded_in_cents)::bigint
-		FROM analytics_credits
-		WHERE payment_id <> 0 AND model IN ('all', $1) AND from_days <= $2 AND until_days > $2 AND at >= $3 AND at < $4
-		GROUP BY 1, 2, 3`, args...)
+		WITH part AS (
+			-- Whole days are added up already.
+			SELECT model, campaign_id, channel, currency, day::timestamp AT TIME ZONE 'UTC' AS at, sum(n) AS n,
+				sum(amount_in_cents) AS amount, sum(refunded_in_cents) AS refunded
+			FROM analytics_credit_sums
+			WHERE NOT purchase AND model IN ('all', $1) AND days <= $2 AND day >= ($3::timestamptz AT TIME ZONE 'UTC')::date
+				AND day < ($4::timestamptz AT TIME ZONE 'UTC')::date AND day <> ALL ($5::date[])
+			GROUP BY 1, 2, 3, 4, day
+			UNION ALL
+			SELECT c.model, c.campaign_id, c.channel, c.currency, c.at, 1, c.amount_in_cents, c.refunded_in_cents
+			FROM unnest($5::date[]) AS edge (day)
+			JOIN analytics_credits c ON c.at >= edge.day::timestamp AT TIME ZONE 'UTC' AND c.at < (edge.day + 1)::timestamp AT TIME ZONE 'UTC'
+			WHERE c.payment_id <> 0 AND c.model IN ('all', $1) AND c.from_days <= $2 AND c.until_days > $2 AND c.at >= $3 AND c.at < $4
+		)
+		SELECT model = 'all', `+key+`, currency, sum(n)::bigint, sum(amount)::bigint, sum(refunded)::bigint
+		FROM part
+		GROUP BY 1, 2, 3
+		HAVING sum(n) <> 0`, args...)
 	if err != nil {
 		return out, err
 	}
@@ -104,6 +122,44 @@ func readRevenue(ctx context.Context, q pgstore.Querier, query RevenueQuery) (Re
 	}
 	out.Rows, out.Totals = share(list, query.By, name)
 	return out, nil
+}
+
+// edgeDays are the days (UTC) that a query cuts through: where its limits are, and where its weeks begin, unless that is
+// at midnight. Their payments are read one by one.
+func edgeDays(ctx context.Context, q pgstore.Querier, query RevenueQuery) ([]time.Time, error) {
+	days := []time.Time{}
+	cut := func(t time.Time) {
+		if d := t.UTC().Truncate(day); !t.Equal(d) && !slices.ContainsFunc(days, d.Equal) {
+			days = append(days, d)
+		}
+	}
+	cut(query.After)
+	if !query.Before.IsZero() {
+		cut(query.Before)
+	}
+	if query.By != FunnelByWeek || zone(query.TimeZone) == "UTC" {
+		return days, nil
+	}
+	loc, err := time.LoadLocation(query.TimeZone)
+	if err != nil {
+		return nil, fmt.Errorf("time zone %q: %w", query.TimeZone, err)
+	}
+	rows, err := q.Query(ctx, `SELECT DISTINCT day::timestamp AT TIME ZONE 'UTC' FROM analytics_credit_sums WHERE NOT purchase`)
+	if err != nil {
+		return nil, err
+	}
+	held, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range held {
+		end := d.Add(day - 1).In(loc)
+		monday := time.Date(end.Year(), end.Month(), end.Day()-(int(end.Weekday())+6)%7, 0, 0, 0, 0, loc)
+		if monday.After(d) {
+			cut(monday)
+		}
+	}
+	return days, nil
 }
 
 // money is one group as read: of all payments, or of those that a campaign is credited with.

@@ -110,6 +110,17 @@ type sums struct {
 	funnel    map[cell]*[7]int64
 	campaigns map[int64]*[6]int64
 	costs     []cost
+	credits   map[creditCell]*[3]int64 // number, amount, refunded
+}
+
+// creditCell is what credits are added up by.
+type creditCell struct {
+	purchase          bool
+	day               time.Time
+	model             Model
+	campaign          int64
+	channel, currency string
+	days              int
 }
 
 // cell is a cohort of the funnel, as finely as it is kept.
@@ -126,7 +137,7 @@ type cost struct {
 }
 
 func newSums() *sums {
-	return &sums{funnel: map[cell]*[7]int64{}, campaigns: map[int64]*[6]int64{}}
+	return &sums{funnel: map[cell]*[7]int64{}, campaigns: map[int64]*[6]int64{}, credits: map[creditCell]*[3]int64{}}
 }
 
 // add adds a contribution, or with a sign of -1 takes it out.
@@ -165,9 +176,30 @@ func (s *sums) add(r stored, sign int64) error {
 	return nil
 }
 
+// credit adds a credit, or with a sign of -1 takes it out: in at the shortest window that it holds for, and out again at
+// the first that it no longer does.
+func (s *sums) credit(c credit, sign int64) {
+	k := creditCell{model: c.model, campaign: c.campaign, channel: c.channel, currency: c.currency, days: c.from, day: time.Unix(0, 0).UTC()}
+	if k.purchase = c.payment == 0; !k.purchase {
+		k.day = c.at.UTC().Truncate(day)
+	}
+	put := func(k creditCell, sign int64) {
+		if s.credits[k] == nil {
+			s.credits[k] = &[3]int64{}
+		}
+		n := s.credits[k]
+		n[0], n[1], n[2] = n[0]+sign, n[1]+sign*c.amount, n[2]+sign*c.refunded
+	}
+	put(k, sign)
+	if c.until <= MaxWindowDays {
+		k.days = c.until
+		put(k, -sign)
+	}
+}
+
 // write adds the sums to what is stored.
 func (s *sums) write(ctx context.Context, tx pgx.Tx) error {
-	for _, step := range []func(context.Context, pgx.Tx) error{s.writeFunnel, s.writeCampaigns, s.writeCosts} {
+	for _, step := range []func(context.Context, pgx.Tx) error{s.writeFunnel, s.writeCampaigns, s.writeCosts, s.writeCredits} {
 		if err := step(ctx, tx); err != nil {
 			return err
 		}
@@ -255,6 +287,39 @@ func (s *sums) writeCosts(ctx context.Context, tx pgx.Tx) error {
 		ON CONFLICT (campaign_id, currency) DO UPDATE SET amount = c.amount + EXCLUDED.amount`, ids, unit, amount)
 	if err != nil {
 		return fmt.Errorf("add to costs: %w", err)
+	}
+	return nil
+}
+
+func (s *sums) writeCredits(ctx context.Context, tx pgx.Tx) error {
+	var purchase []bool
+	var at []time.Time
+	var model, channel, currency []string
+	var campaign, days []int64
+	var n [3][]int64
+	for k, v := range s.credits {
+		if *v == [3]int64{} {
+			continue
+		}
+		purchase, at, model, campaign = append(purchase, k.purchase), append(at, k.day), append(model, string(k.model)), append(campaign, k.campaign)
+		channel, currency, days = append(channel, k.channel), append(currency, k.currency), append(days, int64(k.days))
+		for i := range n {
+			n[i] = append(n[i], v[i])
+		}
+	}
+	if len(at) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `
+		INSERT INTO analytics_credit_sums AS c (purchase, day, model, campaign_id, channel, currency, days, n, amount_in_cents, refunded_in_cents)
+		SELECT *
+		FROM unnest($1::bool[], $2::date[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])
+		ON CONFLICT (purchase, day, model, campaign_id, channel, currency, days) DO UPDATE
+		SET n = c.n + EXCLUDED.n, amount_in_cents = c.amount_in_cents + EXCLUDED.amount_in_cents,
+			refunded_in_cents = c.refunded_in_cents + EXCLUDED.refunded_in_cents`,
+		purchase, at, model, campaign, channel, currency, days, n[0], n[1], n[2])
+	if err != nil {
+		return fmt.Errorf("add to credits: %w", err)
 	}
 	return nil
 }

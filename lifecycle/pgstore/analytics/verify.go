@@ -188,7 +188,27 @@ func (v *Verification) sums(ctx context.Context, tx pgx.Tx) error {
 		EXCEPT
 		SELECT 'total', concat_ws(' ', (SELECT count(*) FROM analytics_businesses WHERE furthest > 0),
 			(SELECT count(*) FROM ` + touches + ` WHERE marks & 1 <> 0), (SELECT COALESCE(trim_scale(sum(cost::numeric)), 0) FROM ` + touches + ` WHERE cost <> ''))`
-	for _, query := range []string{funnel, campaigns, costs, totals} {
+	const credited = `
+		SELECT payment_id = 0 AS purchase, CASE WHEN payment_id = 0 THEN '1970-01-01' ELSE (at AT TIME ZONE 'UTC')::date END AS day,
+			model, campaign_id, channel, currency, days, sign, sign * amount_in_cents AS amount, sign * refunded_in_cents AS refunded
+		FROM analytics_credits, LATERAL (VALUES (from_days, 1), (until_days, -1)) AS d (days, sign)
+		WHERE days <= 365`
+	const credits = `
+		SELECT 'credits', concat_ws(' ', purchase, day, model, campaign_id, channel, currency, days, n, amount_in_cents, refunded_in_cents)
+		FROM analytics_credit_sums
+		WHERE (n, amount_in_cents, refunded_in_cents) <> (0, 0, 0)
+		EXCEPT
+		SELECT 'credits', concat_ws(' ', purchase, day, model, campaign_id, channel, currency, days, sum(sign), sum(amount), sum(refunded))
+		FROM (` + credited + `) c
+		GROUP BY purchase, day, model, campaign_id, channel, currency, days
+		UNION ALL
+		SELECT 'credits', 'total ' || total
+		FROM (
+			SELECT concat_ws(' ', COALESCE(sum(n), 0), COALESCE(sum(amount_in_cents), 0), COALESCE(sum(refunded_in_cents), 0)) AS total FROM analytics_credit_sums
+			EXCEPT
+			SELECT concat_ws(' ', COALESCE(sum(sign), 0), COALESCE(sum(amount), 0), COALESCE(sum(refunded), 0)) FROM (` + credited + `) c
+		) t`
+	for _, query := range []string{funnel, campaigns, costs, credits, totals} {
 		rows, err := tx.Query(ctx, query)
 		if err != nil {
 			return err
