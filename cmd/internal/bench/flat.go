@@ -114,12 +114,8 @@ func (b *bench) past(ctx context.Context) error {
 			}
 		}
 	}
-	// What walks over facts is through with these.
-	_, err := b.pool.Exec(ctx, `
-		UPDATE poll_progress SET fact_id = (SELECT max(id) FROM facts);
-		UPDATE analytics_progress SET fact_id = (SELECT max(id) FROM facts), walked = NULL, as_of = now()`)
-	if err != nil {
-		return fmt.Errorf("set progress: %w", err)
+	if err := b.walked(ctx); err != nil {
+		return err
 	}
 	if _, err := b.pool.Exec(ctx, `VACUUM (ANALYZE) facts, transitions, webhook_events, receipt_outcomes`); err != nil {
 		return fmt.Errorf("vacuum: %w", err)
