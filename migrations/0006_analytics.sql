@@ -112,12 +112,15 @@ CREATE TABLE analytics_credits (
     currency          text        NOT NULL DEFAULT '',
     amount_in_cents   bigint      NOT NULL DEFAULT 0,
     refunded_in_cents bigint      NOT NULL DEFAULT 0,
+    touched_days      int,
     PRIMARY KEY (business_id, payment_id, model, from_days)
 );
 COMMENT ON TABLE analytics_credits IS 'Which campaign a payment, or the first purchase of a business (payment_id 0), is credited to, for every window at once';
 COMMENT ON COLUMN analytics_credits.model IS 'last or first touch; all: the payment itself, whoever is credited';
 COMMENT ON COLUMN analytics_credits.from_days IS 'It holds for windows of at least so many days, and of less than until_days';
-CREATE INDEX analytics_credits_at ON analytics_credits (at) WHERE payment_id <> 0;
+COMMENT ON COLUMN analytics_credits.touched_days IS 'Of a payment itself: the shortest window in which some campaign is credited; NULL: none';
+CREATE INDEX analytics_credits_at ON analytics_credits (model, at)
+    INCLUDE (currency, amount_in_cents, refunded_in_cents, touched_days, from_days, until_days, campaign_id, channel) WHERE payment_id <> 0;
 
 CREATE TABLE analytics_credit_sums (
     purchase          boolean NOT NULL,

@@ -87,6 +87,7 @@ func (w *writer) customer(id int64, c contribution) {
 	for _, r := range c.credits {
 		w.credits = append(w.credits, []any{
 			id, r.payment, string(r.model), int32(r.from), int32(r.until), r.campaign, r.channel, r.at, r.currency, r.amount, r.refunded,
+			r.touchedOrNil(),
 		})
 		w.added = append(w.added, r)
 	}
@@ -158,12 +159,20 @@ func (w *writer) replaceCredits(ctx context.Context, tx pgx.Tx, delta *sums) err
 	}
 	_, err = tx.CopyFrom(ctx, pgx.Identifier{"analytics_credits"}, []string{
 		"business_id", "payment_id", "model", "from_days", "until_days", "campaign_id", "channel", "at", "currency",
-		"amount_in_cents", "refunded_in_cents",
+		"amount_in_cents", "refunded_in_cents", "touched_days",
 	}, pgx.CopyFromRows(w.credits))
 	if err != nil {
 		return fmt.Errorf("write credits: %w", err)
 	}
 	return nil
+}
+
+// touchedOrNil is touched_days as it is stored.
+func (c credit) touchedOrNil() any {
+	if c.touched < 0 {
+		return nil
+	}
+	return int32(c.touched)
 }
 
 func orNil(s string) *string {

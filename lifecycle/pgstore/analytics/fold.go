@@ -93,6 +93,7 @@ type credit struct {
 	at               time.Time
 	currency         string
 	amount, refunded int64
+	touched          int // of everyone: the shortest window in which somebody is credited; -1: none
 }
 
 // customer is what may be wrong with a business that bought; the zero time: nothing is.
@@ -300,8 +301,9 @@ func (h *history) firstPurchase() time.Time {
 func credits(list []credit, p payment, outs []out) []credit {
 	row := credit{
 		payment: p.id, model: everyone, until: MaxWindowDays + 1, at: p.at,
-		currency: p.currency, amount: p.amount, refunded: p.refunded,
+		currency: p.currency, amount: p.amount, refunded: p.refunded, touched: -1,
 	}
+	self := len(list)
 	list = append(list, row)
 	until := MaxWindowDays + 1
 	oldest := -1 // of the rows of the first touch, that with the longest window
@@ -317,6 +319,7 @@ func credits(list []credit, p payment, outs []out) []credit {
 		row.from, row.until, row.campaign, row.channel = from, until, o.campaign, o.channel
 		if !last {
 			last = true
+			list[self].touched = from
 			row.model = LastTouch
 			list = append(list, row)
 		}

@@ -27,6 +27,7 @@ func rowLine(row []any) string {
 			if v != nil {
 				parts[i] = v.UTC().Format(time.RFC3339Nano)
 			}
+		case nil:
 		default:
 			parts[i] = fmt.Sprint(v)
 		}
@@ -45,7 +46,8 @@ func readKept(ctx context.Context, q pgstore.Querier, ids []int64) (map[int64][]
 		lines[id] = append(lines[id], s.line())
 	}
 	for _, query := range []string{
-		`SELECT business_id, payment_id, model, from_days, until_days, campaign_id, channel, at, currency, amount_in_cents, refunded_in_cents
+		`SELECT business_id, payment_id, model, from_days, until_days, campaign_id, channel, at, currency, amount_in_cents, refunded_in_cents,
+			touched_days
 		FROM analytics_credits
 		WHERE business_id = ANY($1)`,
 		`SELECT business_id, purchased_at, alive_at, past_due_at, paused_at, ticket_at, failed_at, failed_charges

@@ -70,47 +70,13 @@ func readRevenue(ctx context.Context, q pgstore.Querier, query RevenueQuery) (Re
 	if err != nil {
 		return out, err
 	}
-	args := []any{string(rule.Model), rule.WindowDays, since(query.After), before(query.Before), edges}
-	var key string
-	switch query.By {
-	case FunnelByCampaign:
-		key = `campaign_id::text`
-	case FunnelByChannel:
-		key = `channel`
-	case FunnelByWeek:
-		args = append(args, zone(query.TimeZone))
-		key = `extract(epoch FROM date_trunc('week', at, $6))::bigint::text`
-	default:
-		return out, fmt.Errorf("unknown grouping %q", query.By)
-	}
-	rows, err := q.Query(ctx, `
-		WITH part AS (
-			-- Whole days are added up already.
-			SELECT model, campaign_id, channel, currency, day::timestamp AT TIME ZONE 'UTC' AS at, sum(n) AS n,
-				sum(amount_in_cents) AS amount, sum(refunded_in_cents) AS refunded
-			FROM analytics_credit_sums
-			WHERE NOT purchase AND model IN ('all', $1) AND days <= $2 AND day >= ($3::timestamptz AT TIME ZONE 'UTC')::date
-				AND day < ($4::timestamptz AT TIME ZONE 'UTC')::date AND day <> ALL ($5::date[])
-			GROUP BY 1, 2, 3, 4, day
-			UNION ALL
-			SELECT c.model, c.campaign_id, c.channel, c.currency, c.at, 1, c.amount_in_cents, c.refunded_in_cents
-			FROM unnest($5::date[]) AS edge (day)
-			JOIN analytics_credits c ON c.at >= edge.day::timestamp AT TIME ZONE 'UTC' AND c.at < (edge.day + 1)::timestamp AT TIME ZONE 'UTC'
-			WHERE c.payment_id <> 0 AND c.model IN ('all', $1) AND c.from_days <= $2 AND c.until_days > $2 AND c.at >= $3 AND c.at < $4
-		)
-		SELECT model = 'all', `+key+`, currency, sum(n)::bigint, sum(amount)::bigint, sum(refunded)::bigint
-		FROM part
-		GROUP BY 1, 2, 3
-		HAVING sum(n) <> 0`, args...)
-	if err != nil {
+	r := revenueReader{q: q, query: query, rule: rule, edges: edges, groups: map[group]*money{}}
+	if err := r.read(ctx); err != nil {
 		return out, err
 	}
-	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (g money, err error) {
-		err = row.Scan(&g.all, &g.key, &g.currency, &g.n, &g.gross, &g.refunded)
-		return g, err
-	})
-	if err != nil {
-		return out, err
+	list := make([]money, 0, len(r.groups))
+	for _, g := range r.groups {
+		list = append(list, *g)
 	}
 	var keys []string
 	for _, g := range list {
@@ -122,6 +88,109 @@ func readRevenue(ctx context.Context, q pgstore.Querier, query RevenueQuery) (Re
 	}
 	out.Rows, out.Totals = share(list, query.By, name)
 	return out, nil
+}
+
+// group is what money is added up by.
+type group struct {
+	all           bool
+	key, currency string
+}
+
+// revenueReader adds up whole days, which are added up already, and the days that a query cuts through.
+type revenueReader struct {
+	q      pgstore.Querier
+	query  RevenueQuery
+	rule   Attribution
+	edges  []time.Time
+	groups map[group]*money
+}
+
+func (r *revenueReader) read(ctx context.Context) error {
+	args := []any{string(r.rule.Model), r.rule.WindowDays, since(r.query.After), before(r.query.Before), r.edges}
+	const wholeDays = `
+		SELECT model, campaign_id, channel, currency, day::timestamp AT TIME ZONE 'UTC' AS at, sum(n) AS n,
+			sum(amount_in_cents) AS amount, sum(refunded_in_cents) AS refunded
+		FROM analytics_credit_sums
+		WHERE NOT purchase AND model IN ('all', $1) AND days <= $2 AND day >= ($3::timestamptz AT TIME ZONE 'UTC')::date
+			AND day < ($4::timestamptz AT TIME ZONE 'UTC')::date AND day <> ALL ($5::date[])
+		GROUP BY 1, 2, 3, 4, day`
+	const edgeDays = `
+		SELECT c.model, c.campaign_id, c.channel, c.currency, c.at, 1, c.amount_in_cents, c.refunded_in_cents
+		FROM unnest($5::date[]) AS edge (day)
+		JOIN analytics_credits c ON c.at >= edge.day::timestamp AT TIME ZONE 'UTC' AND c.at < (edge.day + 1)::timestamp AT TIME ZONE 'UTC'
+		WHERE c.payment_id <> 0 AND c.model IN ('all', $1) AND c.from_days <= $2 AND c.until_days > $2 AND c.at >= $3 AND c.at < $4`
+	parts := wholeDays + `
+		UNION ALL` + edgeDays
+	var key string
+	switch r.query.By {
+	case FunnelByCampaign:
+		key = `campaign_id::text`
+	case FunnelByChannel:
+		key = `channel`
+	case FunnelByWeek:
+		// Every week has an edge, so these are read as few and as plain as can be: see weekEdges.
+		parts = wholeDays
+		args = append(args, zone(r.query.TimeZone))
+		key = `extract(epoch FROM date_trunc('week', at, $6))::bigint::text`
+	default:
+		return fmt.Errorf("unknown grouping %q", r.query.By)
+	}
+	rows, err := r.q.Query(ctx, `
+		WITH part AS (`+parts+`
+		)
+		SELECT model = 'all', `+key+`, currency, sum(n)::bigint, sum(amount)::bigint, sum(refunded)::bigint
+		FROM part
+		GROUP BY 1, 2, 3
+		HAVING sum(n) <> 0`, args...)
+	if err != nil {
+		return err
+	}
+	var g money
+	if _, err := pgx.ForEachRow(rows, []any{&g.all, &g.key, &g.currency, &g.n, &g.gross, &g.refunded}, func() error {
+		r.add(g)
+		return nil
+	}); err != nil || r.query.By != FunnelByWeek {
+		return err
+	}
+	return r.weekEdges(ctx)
+}
+
+func (r *revenueReader) add(g money) {
+	k := group{g.all, g.key, g.currency}
+	if r.groups[k] == nil {
+		r.groups[k] = &money{all: g.all, key: g.key, currency: g.currency}
+	}
+	sum := r.groups[k]
+	sum.n, sum.gross, sum.refunded = sum.n+g.n, sum.gross+g.gross, sum.refunded+g.refunded
+}
+
+// weekEdges adds the payments of days in which a week begins. By week it does not matter who is credited, only whether
+// somebody is: that is the same for either model, and stands with the payment itself.
+func (r *revenueReader) weekEdges(ctx context.Context) error {
+	rows, err := r.q.Query(ctx, `
+		SELECT extract(epoch FROM date_trunc('week', at, $5))::bigint::text, currency, count(*), sum(amount_in_cents)::bigint,
+			sum(refunded_in_cents)::bigint, count(*) FILTER (WHERE touched_days <= $1),
+			COALESCE(sum(amount_in_cents) FILTER (WHERE touched_days <= $1), 0)::bigint,
+			COALESCE(sum(refunded_in_cents) FILTER (WHERE touched_days <= $1), 0)::bigint
+		FROM unnest($4::date[]) AS edge (day)
+		JOIN analytics_credits c ON c.at >= edge.day::timestamp AT TIME ZONE 'UTC' AND c.at < (edge.day + 1)::timestamp AT TIME ZONE 'UTC'
+		WHERE payment_id <> 0 AND model = 'all' AND at >= $2 AND at < $3
+		GROUP BY 1, 2`, r.rule.WindowDays, since(r.query.After), before(r.query.Before), r.edges, zone(r.query.TimeZone))
+	if err != nil {
+		return err
+	}
+	all, credited := money{all: true}, money{}
+	_, err = pgx.ForEachRow(rows, []any{
+		&all.key, &all.currency, &all.n, &all.gross, &all.refunded, &credited.n, &credited.gross, &credited.refunded,
+	}, func() error {
+		credited.key, credited.currency = all.key, all.currency
+		r.add(all)
+		if credited.n > 0 {
+			r.add(credited)
+		}
+		return nil
+	})
+	return err
 }
 
 // edgeDays are the days (UTC) that a query cuts through: where its limits are, and where its weeks begin, unless that is
