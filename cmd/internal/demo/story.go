@@ -89,6 +89,9 @@ func (d *demo) meet(ctx context.Context, run string, leads []*lead) error {
 		if err != nil {
 			return err
 		}
+		if err := d.learnName(ctx, l); err != nil {
+			return err
+		}
 		var site struct {
 			ID string `json:"id"`
 		}
@@ -101,9 +104,6 @@ func (d *demo) meet(ctx context.Context, run string, leads []*lead) error {
 			if err := d.api.post(ctx, "/crm/businesses/"+l.ID+"/events", map[string]any{"event": e, "site_id": l.site}, nil); err != nil {
 				return err
 			}
-		}
-		if err := d.learnName(ctx, l); err != nil {
-			return err
 		}
 	}
 	d.say("    all five deployed")
