@@ -50,14 +50,14 @@ type editorPage struct {
 }
 
 type statusChoice struct {
-	Name   string
-	Values []lifecycle.Status
+	Name, Label string
+	Values      []lifecycle.Status
 }
 
 func newEditor(form campaignForm, id string) editorPage {
 	p := editorPage{Form: form, ID: id, Fields: []string{"{{.Name}}", "{{.City}}", "{{.SiteURL}}", "{{.UnsubscribeURL}}"}}
 	for _, axis := range []lifecycle.Axis{lifecycle.AxisContact, lifecycle.AxisWebsite, lifecycle.AxisSubscription, lifecycle.AxisTicket} {
-		p.Statuses = append(p.Statuses, statusChoice{Name: string(axis) + "_status", Values: lifecycle.Statuses(axis)})
+		p.Statuses = append(p.Statuses, statusChoice{Name: string(axis) + "_status", Label: formLabel(string(axis)), Values: lifecycle.Statuses(axis)})
 	}
 	return p
 }

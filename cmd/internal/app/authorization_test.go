@@ -203,6 +203,17 @@ func authorization() map[string]access {
 		"GET /messages":                      viewer,
 		"GET /messages/{id}":                 viewer,
 		"POST /messages/{id}/resolve":        operator,
+		"GET /settings":                      viewer,
+		"GET /settings/senders":              viewer,
+		"POST /settings/senders/{id}":        operator,
+		"GET /settings/suppressions":         viewer,
+		"GET /settings/suppressions.csv":     viewer,
+		"POST /settings/suppressions":        operator,
+		"POST /settings/suppressions/lift":   operator,
+		"GET /settings/tokens":               {role: apitoken.Admin},
+		"POST /settings/tokens":              {role: apitoken.Admin},
+		"POST /settings/tokens/{id}/revoke":  {role: apitoken.Admin},
+		"GET /settings/log":                  viewer,
 	}
 }
 
