@@ -18,7 +18,7 @@ import (
 // words are the functions by which templates write values: one way for each kind of value, on every page.
 func words() template.FuncMap {
 	return template.FuncMap{
-		"badge": badge, "label": label, "when": when, "day": day, "count": count, "money": money, "percent": percent,
+		"errorWords": errorWords, "badge": badge, "label": label, "when": when, "day": day, "count": count, "money": money, "percent": percent,
 		"duration": duration, "age": age, "plural": plural, "short": short, "dash": dash, "has": has, "join": strings.Join,
 		"lines": lines, "line": lineChart, "bars": barChart, "meter": meter, "spark": spark, "text": text,
 		"one": one, "capital": capital, "itemTone": itemTone, "phone": phone, "add": func(a, b int) int { return a + b },
