@@ -153,12 +153,12 @@ func (c campaignView) Moving() bool {
 	return c.Status == "sending" || c.Status == "scheduled" || c.Underway()+c.Open() > 0
 }
 
-// tones of a progress bar.
+// Tone is that of its progress bar.
 func (c campaignView) Tone() string {
-	switch {
-	case c.Status == "paused":
+	switch c.Status {
+	case "paused":
 		return toneWarn
-	case c.Status == "sent":
+	case "sent":
 		return toneGood
 	}
 	return ""

@@ -105,11 +105,11 @@ func (c *Console) testCampaign(v *visit) error {
 	if err := v.apiOnce(v.form("key"), http.MethodPost, "/campaigns/"+id.String()+"/test", body, &sent); err != nil {
 		return err
 	}
-	told := "A test goes to " + sent.To + "."
+	told, tone := "A test goes to "+sent.To+".", toneGood
 	if sent.SendsAt == nil || sent.SendsAt.Sub(c.opts.Clock()) > time.Minute {
-		told = "A test is queued for " + sent.To + ". It waits for the end of the quiet hours there."
+		told, tone = "A test is queued for "+sent.To+". It waits for the end of the quiet hours there.", toneWarn
 	}
-	return v.done("/messages/"+sent.ID.String(), toneGood, told)
+	return v.done("/messages/"+sent.ID.String(), tone, told)
 }
 
 // resendCampaign makes a draft to those whom a campaign failed to reach.

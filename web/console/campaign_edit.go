@@ -37,8 +37,10 @@ type campaignForm struct {
 
 // filterNames are the filters of an audience, as the API names them; those of statuses may have several values.
 func filterNames() []string {
-	return []string{"q", "contact_status", "website_status", "subscription_status", "ticket_status", "city", "country", "category", "tag",
-		"created_after", "created_before", "updated_after", "updated_before"}
+	return []string{
+		"q", "contact_status", "website_status", "subscription_status", "ticket_status", "city", "country", "category", "tag",
+		"created_after", "created_before", "updated_after", "updated_before",
+	}
 }
 
 type editorPage struct {

@@ -120,8 +120,12 @@ func readBrought(ctx context.Context, tx pgx.Tx, id uuid.UUID) (*brought, error)
 	r := found.Rows[0]
 	b := &brought{AsOf: found.AsOf, Out: r.OptedOut, Costs: r.Costs}
 	for _, s := range []step{
-		{Name: "Sent", N: r.Sent}, {Name: "Delivered", N: r.Delivered}, {Name: "Opened", N: r.Opened}, {Name: "Clicked", N: r.Clicked},
-		{Name: "Replied", N: r.Replied}, {Name: "Purchased", N: r.Purchased},
+		{Name: "Sent", N: r.Sent},
+		{Name: "Delivered", N: r.Delivered},
+		{Name: "Opened", N: r.Opened},
+		{Name: "Clicked", N: r.Clicked},
+		{Name: "Replied", N: r.Replied},
+		{Name: "Purchased", N: r.Purchased},
 	} {
 		if s.Name == "Opened" && r.Campaign.Channel == "sms" {
 			continue // no text tells that it was opened

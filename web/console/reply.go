@@ -265,11 +265,11 @@ func (c *Console) answerReply(v *visit) error {
 	if err := v.apiOnce(v.form("key"), http.MethodPost, "/messages", body, &sent); err != nil {
 		return inForm(err)
 	}
-	told := "The answer goes out."
+	told, tone := "The answer goes out.", toneGood
 	if sent.SendsAt == nil || sent.SendsAt.Sub(c.opts.Clock()) > time.Minute {
-		told = "The answer is queued: it waits for the end of the recipient's quiet hours."
+		told, tone = "The answer is queued: it waits for the end of the recipient's quiet hours.", toneWarn
 	}
-	return v.done("/replies/"+id.String(), toneGood, told)
+	return v.done("/replies/"+id.String(), tone, told)
 }
 
 func (c *Console) markReply(name, told string) func(*visit) error {
