@@ -159,6 +159,10 @@ func authorization() map[string]access {
 		"GET /campaigns/{id}/edit":           operator,
 		"GET /campaigns/{id}/launch":         operator,
 		"GET /campaigns/{id}/progress":       viewer,
+		"GET /analytics":                     viewer,
+		"GET /analytics/at-risk":             viewer,
+		"GET /analytics/campaigns":           viewer,
+		"GET /analytics/revenue":             viewer,
 		"GET /queue":                         viewer,
 		"GET /queue/act":                     operator,
 		"GET /queue/acts/{id}":               viewer,
@@ -203,17 +207,6 @@ func authorization() map[string]access {
 		"GET /messages":                      viewer,
 		"GET /messages/{id}":                 viewer,
 		"POST /messages/{id}/resolve":        operator,
-		"GET /settings":                      viewer,
-		"GET /settings/senders":              viewer,
-		"POST /settings/senders/{id}":        operator,
-		"GET /settings/suppressions":         viewer,
-		"GET /settings/suppressions.csv":     viewer,
-		"POST /settings/suppressions":        operator,
-		"POST /settings/suppressions/lift":   operator,
-		"GET /settings/tokens":               {role: apitoken.Admin},
-		"POST /settings/tokens":              {role: apitoken.Admin},
-		"POST /settings/tokens/{id}/revoke":  {role: apitoken.Admin},
-		"GET /settings/log":                  viewer,
 	}
 }
 
