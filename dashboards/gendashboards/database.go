@@ -68,6 +68,11 @@ func database() board {
 					queries: []query{{`max(onward_cluster_read_seconds{job="$job"})`, "slowest"}},
 				},
 				{
+					kind: lines, title: "Analytics behind", unit: seconds, limits: limits{warn: 60, bad: 600},
+					about:   "Time since the moment as of which analytics hold. A transaction that stays open for long holds them up. 0 while they are counted anew.",
+					queries: []query{{`max(onward_analytics_lag_seconds{job="$job"})`, "behind"}},
+				},
+				{
 					kind: lines, title: "Size over time", unit: bytesIEC,
 					about:   "Receipts grow fastest, and go after ONWARD_RETENTION_DAYS; facts and transitions stay.",
 					queries: []query{{`max(onward_db_size_bytes{job="$job"})`, "size"}},

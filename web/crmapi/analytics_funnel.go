@@ -60,7 +60,7 @@ type funnelInput struct {
 }
 
 func (a *API) getFunnel(ctx context.Context, in *funnelInput) (*funnelOutput, error) {
-	for _, err := range []error{in.ZoneQuery.check(), checkQuarter("query.after", in.After), checkQuarter("query.before", in.Before)} {
+	for _, err := range []error{in.check(), checkQuarter("query.after", in.After), checkQuarter("query.before", in.Before)} {
 		if err != nil {
 			return nil, err
 		}

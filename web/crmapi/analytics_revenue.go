@@ -57,7 +57,7 @@ type revenueInput struct {
 }
 
 func (a *API) getRevenue(ctx context.Context, in *revenueInput) (*revenueOutput, error) {
-	if err := in.ZoneQuery.check(); err != nil {
+	if err := in.check(); err != nil {
 		return nil, err
 	}
 	r, err := analytics.ReadRevenue(ctx, a.opts.Pool, analytics.RevenueQuery{

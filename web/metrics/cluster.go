@@ -64,6 +64,10 @@ func clusterGauges(o Options) []gauge {
 			"onward_db_oldest_transaction_age_seconds",
 			"Age of the oldest open transaction in the database; of others' only where the role may see them (pg_read_all_stats).", "", nil,
 		},
+		{
+			"onward_analytics_lag_seconds",
+			"Time since the moment as of which analytics hold; 0 while they are counted anew, and hold as of none.", "", nil,
+		},
 		{"onward_db_size_bytes", "Size of the database on disk.", "", nil},
 	}
 }

@@ -157,6 +157,9 @@ const clusterSQL = `
 	FROM pg_stat_activity
 	WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 	UNION ALL
+	SELECT 'onward_analytics_lag_seconds', '', '', GREATEST(COALESCE(extract(epoch FROM now() - as_of)::float8, 0), 0)
+	FROM analytics_progress
+	UNION ALL
 	SELECT 'onward_db_size_bytes', '', '', pg_database_size(current_database())`
 
 // verifiedSQL finds what the fleet's last look for drift found. The kind has an index, and 144 jobs a day.

@@ -97,7 +97,7 @@ func ReadCampaigns(ctx context.Context, q pgstore.Querier, query CampaignsQuery)
 
 func readCampaigns(ctx context.Context, q pgstore.Querier, query CampaignsQuery) (Campaigns, error) {
 	var out Campaigns
-	rule, err := query.Attribution.normal()
+	rule, err := query.normal()
 	if err != nil {
 		return out, err
 	}

@@ -390,9 +390,13 @@ func agreeRevenue(ctx context.Context, t *testing.T, pool *pgxpool.Pool, w *worl
 
 func agreeAtRisk(ctx context.Context, t *testing.T, pool *pgxpool.Pool, w *world) {
 	for _, q := range []analytics.AtRiskQuery{
-		{SilentDays: 30}, {SilentDays: 1}, {SilentDays: 3650}, {SilentDays: 20, Reasons: []analytics.Reason{analytics.ReasonSilent}},
+		{SilentDays: 30},
+		{SilentDays: 1},
+		{SilentDays: 3650},
+		{SilentDays: 20, Reasons: []analytics.Reason{analytics.ReasonSilent}},
 		{SilentDays: 30, Reasons: []analytics.Reason{analytics.ReasonPaused, analytics.ReasonOpenTicket}},
-		{SilentDays: 30, Reasons: []analytics.Reason{analytics.ReasonPastDue}}, {SilentDays: 30, Reasons: []analytics.Reason{analytics.ReasonFailedCharges}},
+		{SilentDays: 30, Reasons: []analytics.Reason{analytics.ReasonPastDue}},
+		{SilentDays: 30, Reasons: []analytics.Reason{analytics.ReasonFailedCharges}},
 	} {
 		q.Limit = 4
 		var lines []string

@@ -54,7 +54,7 @@ func ReadRevenue(ctx context.Context, q pgstore.Querier, query RevenueQuery) (Re
 
 func readRevenue(ctx context.Context, q pgstore.Querier, query RevenueQuery) (Revenue, error) {
 	var out Revenue
-	rule, err := query.Attribution.normal()
+	rule, err := query.normal()
 	if err != nil {
 		return out, err
 	}
