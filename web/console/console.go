@@ -78,7 +78,7 @@ func New(o Options) (*Console, error) {
 	c.table = slices.Concat(
 		c.homeRoutes(), c.businessRoutes(), c.bulkRoutes(), c.messageRoutes(), c.webhookRoutes(),
 	)
-	c.table = append(c.table, slices.Concat(c.campaignRoutes(), c.replyRoutes(), c.queueRoutes(), c.settingRoutes())...)
+	c.table = append(c.table, slices.Concat(c.campaignRoutes(), c.replyRoutes(), c.queueRoutes(), c.analyticsRoutes(), c.settingRoutes())...)
 	return c, nil
 }
 
