@@ -38,7 +38,9 @@ func (a *API) registerQueues(h huma.API) {
 		}
 		register(a, h, apitoken.Operator, operation{
 			method: http.MethodPost, path: "/queues/{name}/" + verb, id: verb + "Queue", tag: tagJobs, summary: summary,
-		}, func(ctx context.Context, in *pauseQueueInput) (*answer[Queue], error) { return a.pauseQueue(ctx, in, verb == "pause") })
+		}, func(ctx context.Context, in *pauseQueueInput) (*answer[Queue], error) {
+			return a.pauseQueue(ctx, in, verb == "pause")
+		})
 	}
 }
 

@@ -322,22 +322,25 @@ func TestDescriptionNeedsAToken(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil, nil)
 	for _, path := range []string{"/docs", "/openapi.json"} {
-		get := func(set func(*http.Request)) *http.Response {
+		get := func(set func(*http.Request)) (int, http.Header) {
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.app.PrivateAddr()+path, nil)
 			require.NoError(t, err)
 			set(req)
 			res, err := http.DefaultClient.Do(req)
 			require.NoError(t, err)
 			require.NoError(t, res.Body.Close())
-			return res
+			return res.StatusCode, res.Header
 		}
-		refused := get(func(*http.Request) {})
-		require.Equal(t, http.StatusUnauthorized, refused.StatusCode)
-		require.Contains(t, refused.Header.Get("WWW-Authenticate"), "Basic ", "a browser asks for the password")
-		require.Equal(t, http.StatusUnauthorized, get(func(r *http.Request) { r.SetBasicAuth("ann", "wrong") }).StatusCode)
-		require.Equal(t, http.StatusOK, get(func(r *http.Request) { r.SetBasicAuth("ann", s.token) }).StatusCode)
-		require.Equal(t, http.StatusOK, get(func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+s.token) }).StatusCode)
-		code, _ := s.visitor(apitoken.Viewer).ask(http.MethodGet, path)
+		code, header := get(func(*http.Request) {})
+		require.Equal(t, http.StatusUnauthorized, code)
+		require.Contains(t, header.Get("WWW-Authenticate"), "Basic ", "a browser asks for the password")
+		code, _ = get(func(r *http.Request) { r.SetBasicAuth("ann", "wrong") })
+		require.Equal(t, http.StatusUnauthorized, code)
+		code, _ = get(func(r *http.Request) { r.SetBasicAuth("ann", s.token) })
+		require.Equal(t, http.StatusOK, code)
+		code, _ = get(func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+s.token) })
+		require.Equal(t, http.StatusOK, code)
+		code, _ = s.visitor(apitoken.Viewer).ask(http.MethodGet, path)
 		require.Equal(t, http.StatusOK, code, "by session")
 	}
 }
