@@ -182,7 +182,8 @@ func consent(ctx context.Context, tx pgx.Tx, from pgstore.Address, action action
 	err := tx.QueryRow(ctx, `
 		SELECT EXISTS (
 			SELECT 1 FROM inbound_messages
-			WHERE channel = $1 AND from_address = $2 AND action = $3 AND (received_at, receipt_id) > ($4, $5)
+			WHERE channel = $1 AND from_address = $2 AND action = $3 AND action IN ('opt_out', 'opt_in')
+				AND received_at >= $4 AND (received_at, receipt_id) > ($4, $5)
 		)`, from.Channel, from.Address, string(opposite), r.ReceivedAt, r.ID).Scan(&overtaken)
 	if err != nil {
 		return fmt.Errorf("look for later consent: %w", err)

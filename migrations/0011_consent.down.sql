@@ -1,0 +1,1 @@
+DROP INDEX IF EXISTS inbound_messages_consent;
