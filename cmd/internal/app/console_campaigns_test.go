@@ -26,7 +26,7 @@ func quote(s string) string { return "`" + strings.ReplaceAll(s, "`", "\\`") + "
 func (b *tab) reads(selector, text string) {
 	b.Helper()
 	require.Eventually(b, func() bool {
-		return strings.Contains(eval[string](b, `(document.querySelector(`+quote(selector)+`) || {textContent: ""}).textContent`), text)
+		return b.holds(`document.querySelector(` + quote(selector) + `).textContent.includes(` + quote(text) + `)`)
 	}, patience, 20*time.Millisecond, "%s reads %q", selector, text)
 }
 

@@ -39,15 +39,14 @@ func TestConsole_aReceiptIsFollowedAndReplayed(t *testing.T) {
 	b.open("/webhooks")
 	b.do(chromedp.SendKeys(chromedp.CSS(`input[name=q]`), phone[:2]+" ("+phone[2:5]+") "+phone[5:]+"\n"))
 	require.Eventually(t, func() bool {
-		return strings.Contains(b.location(), "/webhooks?q=") && eval[int](b, `document.querySelectorAll("#list tbody tr").length`) >= 1 &&
-			eval[bool](b, `!!document.getElementById("r`+receipt+`")`)
+		return b.holds(`location.href.includes("/webhooks?q=") && !!document.getElementById("r` + receipt + `")`)
 	}, patience, 20*time.Millisecond, "the list narrows")
 
 	// What arrives shows by itself, above what was there.
 	eval[bool](b, `window.sameDocument = true`)
 	require.Equal(t, 200, s.reply(newSID("SM"), phone, "Well?"))
 	require.Eventually(t, func() bool {
-		return eval[int](b, `[...document.querySelectorAll("#list tbody tr")].findIndex(r => r.id === "r`+receipt+`")`) > 0
+		return b.holds(`[...document.querySelectorAll("#list tbody tr")].findIndex(r => r.id === "r` + receipt + `") > 0`)
 	}, patience, 20*time.Millisecond, "the new one stands above")
 	require.True(t, eval[bool](b, `window.sameDocument === true`))
 
@@ -59,7 +58,7 @@ func TestConsole_aReceiptIsFollowedAndReplayed(t *testing.T) {
 	b.shows("It is being applied again")
 	b.shows("to be sure")
 	require.Eventually(t, func() bool {
-		return eval[int](b, `[...document.querySelectorAll(".plainlist .badge")].filter(e => e.textContent === "completed").length`) == 2
+		return b.holds(`[...document.querySelectorAll(".plainlist .badge")].filter(e => e.textContent === "completed").length === 2`)
 	}, patience, 20*time.Millisecond, "the second job is done, and shows without a reload")
 	require.Equal(t, 1, s.count(`SELECT count(*) FROM operator_actions WHERE action = 'receipt.replay' AND reason = 'to be sure' AND actor = 'a operator'`))
 	require.Len(t, s.transitions(id, "reply_received"), 2, "the replay recorded nothing twice")
@@ -119,7 +118,7 @@ func TestConsole_aFailureGroupIsRetried(t *testing.T) {
 	b.shows("3 jobs put back. 1 left as they were.")
 	b.shows("the disk has room again")
 	require.Eventually(t, func() bool {
-		return eval[bool](b, `[...document.querySelectorAll(".stat")].some(s => s.innerText.startsWith("Done since") && s.innerText.trim().endsWith("3"))`)
+		return b.holds(`[...document.querySelectorAll(".stat")].some(s => s.innerText.startsWith("Done since") && s.innerText.trim().endsWith("3"))`)
 	}, patience, 20*time.Millisecond, "the progress shows without a reload")
 	require.Equal(t, 3, s.count(`SELECT count(*) FROM river_job WHERE state = 'completed' AND metadata ? 'onward_action'`))
 	require.Equal(t, 1, s.count(`SELECT count(*) FROM operator_actions WHERE action = 'jobs.retry' AND reason = 'the disk has room again' AND actor = 'a operator'`))

@@ -106,6 +106,13 @@ func eval[T any](b *tab, script string) T {
 	return v
 }
 
+// holds asks the page whether something holds by now: not while it is being exchanged for another.
+func (b *tab) holds(script string) bool {
+	b.Helper()
+	is, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](script))
+	return err == nil && is
+}
+
 // shows waits until the page's text has a part.
 func (b *tab) shows(text string) {
 	b.Helper()
@@ -136,7 +143,7 @@ func TestConsole_aContact(t *testing.T) {
 	b.shows("Taller Rodríguez")
 	b.do(chromedp.SendKeys(chromedp.CSS(`input[name=q]`), "quetz"))
 	require.Eventually(t, func() bool {
-		return !eval[bool](b, `document.querySelector("#list").innerText.includes("Taller")`) && strings.HasSuffix(b.location(), "/businesses?q=quetz")
+		return b.holds(`!document.querySelector("#list").innerText.includes("Taller")`) && strings.HasSuffix(b.location(), "/businesses?q=quetz")
 	}, patience, 20*time.Millisecond, "the list narrows, and the address says how")
 	b.do(chromedp.Click(chromedp.CSS(`#list a.name`)), chromedp.WaitVisible(chromedp.CSS(`svg.states.contact`)))
 	b.shows("Antigua")
@@ -147,7 +154,7 @@ func TestConsole_aContact(t *testing.T) {
 	require.Equal(t, 200, s.reply(newSID("SM"), phone, "How much is it?"))
 	b.shows("How much is it?")
 	require.Eventually(t, func() bool {
-		return eval[string](b, `document.querySelector("svg.states.contact .state.here text").textContent`) == "replied"
+		return b.holds(`document.querySelector("svg.states.contact .state.here text").textContent === "replied"`)
 	}, patience, 20*time.Millisecond, "the diagram follows")
 	require.True(t, eval[bool](b, `window.sameDocument === true`))
 	require.Equal(t, 1, eval[int](b, `document.querySelectorAll("svg.states.contact .way.taken").length - 1`), "it came by two ways")
@@ -155,7 +162,7 @@ func TestConsole_aContact(t *testing.T) {
 	// From the timeline to the raw webhook, and to our message.
 	b.do(chromedp.Click(chromedp.CSS(`.timeline li[data-kind=reply] .trail a[href^="/webhooks/"]`)))
 	require.Eventually(t, func() bool {
-		return eval[bool](b, `document.body.textContent.includes("Body=How+much+is+it")`)
+		return b.holds(`document.body.textContent.includes("Body=How+much+is+it")`)
 	}, patience, 20*time.Millisecond, "the request as it came")
 	b.open("/businesses/" + id)
 	b.do(chromedp.Click(chromedp.CSS(`.timeline li[data-kind=message] .trail a`)))
