@@ -18,7 +18,7 @@ func TestPace_whatSomebodyWaitsForIsBehindNoCampaign(t *testing.T) {
 	b := setup(t, func(o *Options) { o.SMSPerSecond = rate })
 	campaign := b.campaign(jobs.ChannelSMS)
 	var taken int
-	var waits []time.Duration
+	var until []time.Time // each one's turn: what is left of its wait shrinks while the others are made
 	for i := range 60 {
 		m, _ := b.message(campaign, jobs.ChannelSMS, "+1202556"+strconv.Itoa(4000+i))
 		got, err := b.s.reserve(b.ctx, jobs.SendArgs{MessageID: m, Channel: jobs.ChannelSMS})
@@ -27,10 +27,10 @@ func TestPace_whatSomebodyWaitsForIsBehindNoCampaign(t *testing.T) {
 			taken++
 			continue
 		}
-		waits = append(waits, got.wait)
+		until = append(until, time.Now().Add(got.wait))
 	}
 	require.GreaterOrEqual(t, taken, int(nearSlot.Seconds()*rate), "the slots of one poll to the next are taken at once")
-	require.Greater(t, waits[len(waits)-1], waits[0]+time.Duration(len(waits)-2)*time.Second/rate/2, "a place each")
+	require.Greater(t, until[len(until)-1].Sub(until[0]), time.Duration(len(until)-2)*time.Second/rate/2, "a place each")
 
 	alone, _ := b.message(0, jobs.ChannelSMS, someone)
 	got, err := b.s.reserve(b.ctx, jobs.SendArgs{MessageID: alone, Channel: jobs.ChannelSMS})
