@@ -58,17 +58,36 @@ func (a *Authenticator) Page(next http.Handler) http.Handler {
 			r = r.Clone(r.Context())
 			r.Header.Set("Authorization", "Bearer "+secret)
 		}
-		checked.ServeHTTP(&challenge{ResponseWriter: w}, r)
+		checked.ServeHTTP(&challenge{ResponseWriter: w, scheme: Challenge(r)}, r)
 	})
 }
 
-// challenge makes a browser ask for the password that it was refused for want of.
-type challenge struct{ http.ResponseWriter }
+// Challenge is the header WWW-Authenticate of a refusal on a page for people: a browser that loads the page asks for the
+// password. What a script of a page fetches names a scheme that browsers do not ask for: the script tells its reader, and
+// no window opens over what they do.
+func Challenge(r *http.Request) string {
+	accept := r.Header.Get("Accept")
+	page := accept == "" || strings.Contains(accept, "text/html")
+	// Over plain HTTP browsers leave the mode out, except to this machine.
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
+		page = mode == "navigate"
+	}
+	if page {
+		return `Basic realm="onward: any name, and an API token as the password", charset="UTF-8"`
+	}
+	return `Bearer realm="onward"`
+}
 
-// WriteHeader names the scheme that browsers know.
+// challenge makes a browser ask for the password that it was refused for want of.
+type challenge struct {
+	http.ResponseWriter
+	scheme string
+}
+
+// WriteHeader names the scheme.
 func (c *challenge) WriteHeader(status int) {
 	if status == http.StatusUnauthorized {
-		c.Header().Set("WWW-Authenticate", `Basic realm="onward: any name, and an API token as the password", charset="UTF-8"`)
+		c.Header().Set("WWW-Authenticate", c.scheme)
 	}
 	c.ResponseWriter.WriteHeader(status)
 }

@@ -96,13 +96,13 @@ func (u *UI) authenticate(next http.Handler) http.Handler {
 			secret, ok = strings.TrimSpace(bearer), true
 		}
 		if !ok {
-			refuse(w)
+			refuse(w, r)
 			return
 		}
 		token, err := u.opts.Tokens.Authenticate(r.Context(), secret)
 		switch {
 		case errors.Is(err, apitoken.ErrUnknown):
-			refuse(w)
+			refuse(w, r)
 		case err != nil:
 			w.Header().Set("Retry-After", "1")
 			message(w, http.StatusServiceUnavailable, "Tokens cannot be checked right now: try again.")
@@ -112,8 +112,8 @@ func (u *UI) authenticate(next http.Handler) http.Handler {
 	})
 }
 
-func refuse(w http.ResponseWriter) {
-	w.Header().Set("WWW-Authenticate", `Basic realm="onward: any name, and an API token as the password", charset="UTF-8"`)
+func refuse(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("WWW-Authenticate", apitoken.Challenge(r))
 	message(w, http.StatusUnauthorized, "This needs an API token: as the password, or as Authorization: Bearer TOKEN.")
 }
 

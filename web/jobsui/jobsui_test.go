@@ -88,6 +88,15 @@ func TestMount_asksForAToken(t *testing.T) {
 		w := b.send("", http.MethodGet, path, "")
 		require.Equal(t, http.StatusUnauthorized, w.Code, path)
 		require.Contains(t, w.Header().Get("WWW-Authenticate"), "Basic ", "so that a browser asks")
+		// What its pages fetch by themselves, once a session is over: no window opens over them.
+		for _, fetch := range [][]string{{"Sec-Fetch-Mode", "cors"}, {"Sec-Fetch-Mode", "same-origin", "Accept", "text/html"}, {"Accept", "*/*"}, {"Accept", "application/json"}} {
+			w = b.send("", http.MethodGet, path, "", fetch...)
+			require.Equal(t, http.StatusUnauthorized, w.Code, path)
+			require.NotContains(t, w.Header().Get("WWW-Authenticate"), "Basic", "%s %v", path, fetch)
+		}
+		for _, load := range [][]string{{"Sec-Fetch-Mode", "navigate", "Accept", "*/*"}, {"Accept", "text/html,*/*"}} {
+			require.Contains(t, b.send("", http.MethodGet, path, "", load...).Header().Get("WWW-Authenticate"), "Basic ", "%s %v", path, load)
+		}
 	}
 	require.Equal(t, http.StatusUnauthorized, b.send("", http.MethodGet, "/jobs/", "", "Authorization", "Bearer onw_wrong").Code)
 	require.Equal(t, http.StatusOK, b.send("", http.MethodGet, "/jobs/", "", "Authorization", "bearer "+b.tokens[apitoken.Viewer]).Code)
