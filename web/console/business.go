@@ -25,6 +25,7 @@ func (c *Console) businessRoutes() []Route {
 		{http.MethodPost, "/businesses/views/{id}/delete", apitoken.Viewer, c.deleteView},
 		{http.MethodGet, "/businesses/{id}", apitoken.Viewer, c.business},
 		{http.MethodGet, "/businesses/{id}/life", apitoken.Viewer, c.businessLife},
+		{http.MethodPost, "/businesses/{id}", apitoken.Operator, c.updateBusiness},
 		{http.MethodPost, "/businesses/{id}/events", apitoken.Operator, c.recordBusinessEvent},
 		{http.MethodPost, "/businesses/{id}/erase", apitoken.Admin, c.eraseBusiness},
 	}

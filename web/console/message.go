@@ -16,6 +16,7 @@ func (c *Console) messageRoutes() []Route {
 	return []Route{
 		{http.MethodGet, "/messages", apitoken.Viewer, c.messages},
 		{http.MethodGet, "/messages/{id}", apitoken.Viewer, c.message},
+		{http.MethodGet, "/messages/{id}/now", apitoken.Viewer, c.messageNow},
 		{http.MethodPost, "/messages/{id}/resolve", apitoken.Operator, c.resolveMessage},
 	}
 }
@@ -80,22 +81,32 @@ func (c *Console) messages(v *visit) error {
 type messagePage struct {
 	Message  apiMessage
 	Business apiBusiness
-	Receipts bool // this console has pages of receipts
+	Events   panel[messageEvents]
 }
 
 func (c *Console) message(v *visit) error {
-	id, err := v.id("id")
+	p, err := c.readMessage(v)
 	if err != nil {
-		return err
-	}
-	p := messagePage{}
-	if err := v.api(http.MethodGet, "/messages/"+id.String(), nil, &p.Message); err != nil {
 		return err
 	}
 	if err := v.api(http.MethodGet, "/crm/businesses/"+p.Message.BusinessID.String(), nil, &p.Business); err != nil {
 		return err
 	}
 	return v.render("message", "Message", p)
+}
+
+// readMessage reads what moves while somebody looks.
+func (c *Console) readMessage(v *visit) (messagePage, error) {
+	var p messagePage
+	id, err := v.id("id")
+	if err != nil {
+		return p, err
+	}
+	if err := v.api(http.MethodGet, "/messages/"+id.String(), nil, &p.Message); err != nil {
+		return p, err
+	}
+	p.Events = c.readMessageEvents(v, p.Message)
+	return p, nil
 }
 
 // resolveMessage says what became of a send whose outcome is unknown.

@@ -133,6 +133,7 @@ func authorization() map[string]access {
 		"GET /businesses/list":               viewer,
 		"GET /businesses/{id}":               viewer,
 		"GET /businesses/{id}/life":          viewer,
+		"POST /businesses/{id}":              operator,
 		"POST /businesses/{id}/events":       operator,
 		"POST /businesses/{id}/erase":        {role: apitoken.Admin},
 		"POST /businesses/views":             viewer,
@@ -206,6 +207,7 @@ func authorization() map[string]access {
 		"GET /settings/log":                  viewer,
 		"GET /messages":                      viewer,
 		"GET /messages/{id}":                 viewer,
+		"GET /messages/{id}/now":             viewer,
 		"POST /messages/{id}/resolve":        operator,
 	}
 }
