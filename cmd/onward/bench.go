@@ -24,7 +24,7 @@ func runBench(ctx context.Context, t *terminal, args []string) error {
 			"durable database of their own that is removed afterwards. docs/benchmarks.md says how to read the table.\n"+
 			"Parts: "+strings.Join(bench.Parts(), ", ")+".",
 		"onward bench", "onward bench --quick", "onward bench --only accept,apply --rounds 5 --json > bench.json",
-		"onward bench --database-url postgres://bench@db.example.com/empty")
+		"onward bench --only api --businesses 1000000", "onward bench --database-url postgres://bench@db.example.com/empty")
 	var o bench.Options
 	fs.BoolVar(&o.Quick, "quick", false, "less of everything: under a minute, for a look")
 	asJSON := fs.Bool("json", false, "print the report as JSON")
@@ -33,7 +33,9 @@ func runBench(ctx context.Context, t *terminal, args []string) error {
 	fs.StringVar(&o.DataDir, "data", ".data", "folder on the disk to measure; the database is in a temporary one inside")
 	fs.StringVar(&o.DatabaseURL, "database-url", "", "an empty database to use instead; it is empty again afterwards")
 	fs.IntVar(&o.Receipts, "receipts", 0, "receipts that were accepted before, in the part flat (default 2 million)")
-	fs.IntVar(&o.Facts, "facts", 0, "facts that were recorded before, in the part flat (default 1 million)")
+	fs.IntVar(&o.Facts, "facts", 0, "facts that were recorded before, in the part flat (default 1 million), and in api (default 4 a business)")
+	fs.IntVar(&o.Businesses, "businesses", 0, "businesses in the part api (default 100000)")
+	fs.BoolVar(&o.AsIs, "as-is", false, "with --only api and --database-url: measure the database as it is (rather a copy), and neither fill nor empty it")
 	fs.IntVar(&o.Concurrency, "concurrency", 0, "jobs of one queue that the worker runs at once (default its own)")
 	fs.StringVar(&o.ProfileDir, "profile", "", "folder for CPU profiles of web and worker under load")
 	if err := parse(fs, args); err != nil {

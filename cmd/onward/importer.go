@@ -20,6 +20,7 @@ import (
 
 	"onward/jobs"
 	"onward/lifecycle/pgstore"
+	"onward/web/csvtable"
 )
 
 // businessColumns are what a file of businesses may have; nameColumn it must.
@@ -71,7 +72,7 @@ func runImportBusinesses(ctx context.Context, t *terminal, args []string) error 
 		return err
 	}
 	defer func() { _ = src.close() }()
-	tab, err := newTable(src.r, businessColumns(), []string{nameColumn})
+	tab, err := csvtable.New(src.r, businessColumns(), []string{nameColumn})
 	if err != nil {
 		return src.wrong(err)
 	}
@@ -102,10 +103,10 @@ func verdictNames() []string {
 }
 
 // sayUnknown says once which columns count for nothing.
-func (t *terminal) sayUnknown(tab *table) {
-	if len(tab.unknown) > 0 {
-		fmt.Fprintf(t.stderr, "ignored: %s %s\n", map[bool]string{true: "the column", false: "the columns"}[len(tab.unknown) == 1],
-			visible(strings.Join(tab.unknown, ", ")))
+func (t *terminal) sayUnknown(tab *csvtable.Table) {
+	if len(tab.Unknown) > 0 {
+		fmt.Fprintf(t.stderr, "ignored: %s %s\n", map[bool]string{true: "the column", false: "the columns"}[len(tab.Unknown) == 1],
+			visible(strings.Join(tab.Unknown, ", ")))
 	}
 }
 
@@ -131,12 +132,12 @@ type businessImport struct {
 }
 
 // take takes some rows in one transaction. It returns a verdict, and a reason where it is refused, for each.
-func (im *businessImport) take(ctx context.Context, rows []tableRow) ([]rowVerdict, error) {
+func (im *businessImport) take(ctx context.Context, rows []csvtable.Row) ([]rowVerdict, error) {
 	list := make([]pgstore.NewBusiness, len(rows))
 	for i, r := range rows {
 		list[i] = pgstore.NewBusiness{
-			ExternalID: r.get("external_id"), Name: r.get(nameColumn), Phone: r.get("phone"), Email: r.get("email"), City: r.get("city"),
-			Country: r.get("country"), Timezone: r.get("timezone"), Category: r.get("category"),
+			ExternalID: r.Get("external_id"), Name: r.Get(nameColumn), Phone: r.Get("phone"), Email: r.Get("email"), City: r.Get("city"),
+			Country: r.Get("country"), Timezone: r.Get("timezone"), Category: r.Get("category"),
 		}
 	}
 	var done []pgstore.Imported
@@ -211,9 +212,9 @@ const rowBatch = 500
 type importRun struct {
 	t        *terminal
 	src      *source
-	table    *table
+	table    *csvtable.Table
 	verdicts []string // in the order of the summary
-	take     func(context.Context, []tableRow) ([]rowVerdict, error)
+	take     func(context.Context, []csvtable.Row) ([]rowVerdict, error)
 
 	counts map[string]int64
 	line   int // the last that was taken
@@ -243,7 +244,7 @@ func (r *importRun) run(ctx context.Context) error {
 		if err := r.finish(ctx, batch); err != nil {
 			return err
 		}
-		p.set(r.table.in.total>>10, r.src.size>>10)
+		p.set(r.table.Bytes()>>10, r.src.size>>10)
 		if end != nil {
 			return nil
 		}
@@ -251,9 +252,9 @@ func (r *importRun) run(ctx context.Context) error {
 }
 
 // batch reads the next rows, and what ended them before there were enough.
-func (r *importRun) batch() (rows []tableRow, end error) {
+func (r *importRun) batch() (rows []csvtable.Row, end error) {
 	for len(rows) < rowBatch {
-		row, err := r.table.next()
+		row, err := r.table.Next()
 		if err != nil {
 			return rows, err
 		}
@@ -263,16 +264,16 @@ func (r *importRun) batch() (rows []tableRow, end error) {
 }
 
 // finish takes a batch: rows that can't be read are refused, the others go to the database.
-func (r *importRun) finish(ctx context.Context, batch []tableRow) error {
+func (r *importRun) finish(ctx context.Context, batch []csvtable.Row) error {
 	if len(batch) == 0 {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
 		return r.stopped(err)
 	}
-	var readable []tableRow
+	var readable []csvtable.Row
 	for _, row := range batch {
-		if row.refused == "" {
+		if row.Refused == "" {
 			readable = append(readable, row)
 		}
 	}
@@ -281,18 +282,18 @@ func (r *importRun) finish(ctx context.Context, batch []tableRow) error {
 		return r.stopped(err)
 	}
 	for _, row := range batch {
-		v := rowVerdict{verdictRefused, row.refused}
-		if row.refused == "" {
+		v := rowVerdict{verdictRefused, row.Refused}
+		if row.Refused == "" {
 			v, verdicts = verdicts[0], verdicts[1:]
 		}
 		r.counts[v.verdict]++
 		if v.verdict == verdictRefused {
-			if err := r.src.refuse(r.table.head, row, v.reason); err != nil {
+			if err := r.src.refuse(r.table.Head, row, v.reason); err != nil {
 				return err
 			}
 		}
 	}
-	r.line = batch[len(batch)-1].line
+	r.line = batch[len(batch)-1].Line
 	return nil
 }
 
@@ -310,7 +311,7 @@ func (r *importRun) stopped(err error) error {
 // say prints the summary.
 func (r *importRun) say(dry, asJSON bool) error {
 	if asJSON {
-		summary := map[string]any{"file": r.src.name, "dry_run": dry, "ignored_columns": append([]string{}, r.table.unknown...), "refused_file": nil}
+		summary := map[string]any{"file": r.src.name, "dry_run": dry, "ignored_columns": append([]string{}, r.table.Unknown...), "refused_file": nil}
 		for v, n := range r.counts {
 			summary[v] = n
 		}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"onward/web/csvtable"
 )
 
 // source is the file that an import reads, and the one that its refused rows go to.
@@ -43,7 +45,7 @@ func (t *terminal) openSource(path, refused string) (*source, error) {
 	}
 	if err == nil && info.Mode().IsRegular() {
 		s.size = info.Size()
-		err = checkFile(f)
+		err = csvtable.CheckFile(f)
 	}
 	if err != nil {
 		return nil, errors.Join(s.wrong(err), f.Close())
@@ -58,7 +60,7 @@ func (t *terminal) openSource(path, refused string) (*source, error) {
 func (s *source) wrong(err error) error { return fmt.Errorf("%s: %w", s.name, err) }
 
 // refuse writes a row down with its line and why it was not taken. The file is made with the first.
-func (s *source) refuse(head []string, row tableRow, reason string) error {
+func (s *source) refuse(head []string, row csvtable.Row, reason string) error {
 	if s.refusedCSV == nil {
 		f, err := os.OpenFile(s.refusedPath, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // as private as the contacts in it
 		if err != nil {
@@ -69,7 +71,7 @@ func (s *source) refuse(head []string, row tableRow, reason string) error {
 			return fmt.Errorf("write down refused rows: %w", err)
 		}
 	}
-	if err := s.refusedCSV.Write(append([]string{strconv.Itoa(row.line), reason}, row.cells...)); err != nil {
+	if err := s.refusedCSV.Write(append([]string{strconv.Itoa(row.Line), reason}, row.Cells...)); err != nil {
 		return fmt.Errorf("write down refused rows: %w", err)
 	}
 	return nil

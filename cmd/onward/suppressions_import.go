@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"onward/lifecycle/pgstore"
+	"onward/web/csvtable"
 )
 
 // Verdicts of an imported row, beside refused.
@@ -28,7 +29,7 @@ func (c *suppressionsCommand) importFile(ctx context.Context, path string) error
 		return err
 	}
 	defer func() { _ = src.close() }()
-	tab, err := newTable(src.r, []string{"channel", "address", "reason"}, []string{"address"})
+	tab, err := csvtable.New(src.r, []string{"channel", "address", "reason"}, []string{"address"})
 	if err != nil {
 		return src.wrong(err)
 	}
@@ -40,7 +41,7 @@ func (c *suppressionsCommand) importFile(ctx context.Context, path string) error
 	defer pool.Close()
 	run := &importRun{
 		t: c.t, src: src, table: tab, verdicts: []string{verdictAdded, verdictAlready, verdictRefused},
-		take: func(ctx context.Context, rows []tableRow) ([]rowVerdict, error) {
+		take: func(ctx context.Context, rows []csvtable.Row) ([]rowVerdict, error) {
 			return c.take(ctx, pool, src.name, rows)
 		},
 	}
@@ -52,20 +53,20 @@ func (c *suppressionsCommand) importFile(ctx context.Context, path string) error
 }
 
 // take suppresses the addresses of some rows.
-func (c *suppressionsCommand) take(ctx context.Context, pool *pgxpool.Pool, file string, rows []tableRow) ([]rowVerdict, error) {
+func (c *suppressionsCommand) take(ctx context.Context, pool *pgxpool.Pool, file string, rows []csvtable.Row) ([]rowVerdict, error) {
 	out := make([]rowVerdict, len(rows))
 	var list []pgstore.Suppression
 	var at []int // the row of each
 	for i, r := range rows {
-		channel := r.get("channel")
+		channel := r.Get("channel")
 		if channel == "" {
 			channel = c.channel
 		}
-		reason := r.get("reason")
+		reason := r.Get("reason")
 		if reason == "" {
 			reason = "import"
 		}
-		a, err := pgstore.NormalizeAddress(channelOf(channel, r.get("address")), r.get("address"), c.country)
+		a, err := pgstore.NormalizeAddress(channelOf(channel, r.Get("address")), r.Get("address"), c.country)
 		switch {
 		case err != nil:
 			out[i] = rowVerdict{verdictRefused, "address: " + err.Error()}

@@ -75,6 +75,7 @@ func (a *API) registerSuppressions(h huma.API) {
 		summary: "List addresses that must not be written to, newest first",
 	}, a.listSuppressions)
 	a.registerSuppressionExport(h)
+	a.registerSuppressionImport(h)
 	register(a, h, apitoken.Operator, operation{
 		method: http.MethodPost, path: "/suppressions", id: "addSuppression", tag: tagSuppressions, status: http.StatusCreated, also: http.StatusOK,
 		summary:     "Suppress an address",

@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -75,4 +76,45 @@ func TestExportSuppressions(t *testing.T) {
 	require.Len(t, rows, 1+800)
 	require.Equal(t, []string{"sms", "address1998", `said "no", twice`, "import", "2026-02-03T04:05:06Z"}, rows[1])
 	require.Equal(t, http.StatusUnprocessableEntity, b.send(apitoken.Viewer, http.MethodGet, "/suppressions.csv?channel=fax", nil).status)
+}
+
+func TestImportSuppressions(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	rows := []obj{
+		{"address": "+1 500 555 0006", "reason": "asked by mail"}, {"address": "A@Example.com"}, {"address": "a@example.com"}, {"address": "5555"},
+		{"channel": "email", "address": "nobody"}, {"address": "500 555 0007"}, {"address": "b@example.com", "reason": strings.Repeat("x", 801)},
+	}
+	body := obj{"rows": rows, "country": "US", "source": "list.csv", "dry_run": true}
+	dry := b.post("/suppressions/import", body, http.StatusOK)
+	require.Equal(t, []any{true, 3.0, 1.0}, []any{dry.body["dry_run"], dry.body["added"], dry.body["already"]})
+	require.Empty(t, b.get("/suppressions", http.StatusOK).items(), "a dry run changes nothing")
+	require.Empty(t, b.settled)
+	body["dry_run"] = false
+	require.Equal(t, []string{"body.reason"}, b.post("/suppressions/import", body, http.StatusUnprocessableEntity).locations())
+
+	body["reason"] = "list of the provider before"
+	done := b.post("/suppressions/import", body, http.StatusOK)
+	require.Equal(t, []any{false, 3.0, 1.0, dry.body["refused"]}, []any{done.body["dry_run"], done.body["added"], done.body["already"], done.body["refused"]})
+	var refused []string
+	for _, r := range done.body["refused"].([]any) {
+		refused = append(refused, strconv.Itoa(int(r.(obj)["row"].(float64)))+" "+strings.SplitN(r.(obj)["reason"].(string), ":", 2)[0])
+	}
+	require.Equal(t, []string{"3 address", "4 address", "6 reason"}, refused)
+	reasons := map[string]string{}
+	for _, item := range b.get("/suppressions", http.StatusOK).items() {
+		reasons[item.(obj)["address"].(string)] = item.(obj)["reason"].(string) + " by " + item.(obj)["source"].(string)
+	}
+	require.Equal(t, map[string]string{"+15005550006": "asked by mail by import", "a@example.com": "import by import", "+15005550007": "import by import"}, reasons)
+	require.ElementsMatch(t, []pgstore.Address{
+		{Channel: "sms", Address: "+15005550006"}, {Channel: "email", Address: "a@example.com"}, {Channel: "email", Address: "a@example.com"},
+		{Channel: "sms", Address: "+15005550007"},
+	}, b.settled)
+	require.Equal(t, []string{"operator suppressions.import list of the provider before"}, b.actions("file", "list.csv"))
+
+	again := b.post("/suppressions/import", body, http.StatusOK)
+	require.Equal(t, []any{0.0, 4.0}, []any{again.body["added"], again.body["already"]})
+	require.Len(t, b.settled, 8, "who repeats what was not answered can rely on it as well")
+	require.Len(t, b.actions("file", "list.csv"), 1)
+	require.Equal(t, http.StatusForbidden, b.send(apitoken.Viewer, http.MethodPost, "/suppressions/import", body).status)
 }

@@ -100,6 +100,7 @@ func authorization() map[string]access {
 		"GET /api/v1/suppressions":                     {role: apitoken.Viewer},
 		"GET /api/v1/suppressions.csv":                 {role: apitoken.Viewer},
 		"POST /api/v1/suppressions":                    {role: apitoken.Operator},
+		"POST /api/v1/suppressions/import":             {role: apitoken.Operator},
 		"DELETE /api/v1/suppressions":                  {role: apitoken.Operator},
 
 		"GET /jobs":                          viewer,

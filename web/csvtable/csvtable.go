@@ -1,4 +1,8 @@
-package main
+// Package csvtable reads tables that people made: CSV in UTF-8, whatever stands between its cells, with the columns in any
+// order. What is wrong with a row is told with its line, and the next row is read; what is wrong with the file ends it.
+//
+// It imports the standard library alone.
+package csvtable
 
 import (
 	"bufio"
@@ -16,34 +20,35 @@ import (
 // maxRecord bounds one row of a table: a quote that is never closed must not read the rest of the file into memory.
 const maxRecord = 1 << 20
 
-// table reads rows of CSV, in memory that does not grow with the file. Its first line names the columns, in any order and
+// Table reads rows of CSV, in memory that does not grow with the file. Its first line names the columns, in any order and
 // case; of these it keeps those that it is asked for.
-type table struct {
-	in      *guarded
-	csv     *csv.Reader
-	head    []string       // as written
-	at      map[string]int // where a wanted column is
-	unknown []string       // columns that nobody asked for
+type Table struct {
+	Head    []string // as written
+	Unknown []string // columns that nobody asked for
+
+	in  *guarded
+	csv *csv.Reader
+	at  map[string]int // where a wanted column is
 }
 
-// tableRow is one row. What is wrong with a row alone stands in refused.
-type tableRow struct {
-	line    int
-	cells   []string // as written
-	refused string
+// Row is one row. What is wrong with a row alone stands in Refused.
+type Row struct {
+	Line    int
+	Cells   []string // as written
+	Refused string   // why it can't be read; "" where it can
 	columns map[string]int
 }
 
-// get is a cell by its column's name, without the space around it; "" where it is missing.
-func (r tableRow) get(column string) string {
-	if i, ok := r.columns[column]; ok && i < len(r.cells) {
-		return strings.TrimSpace(r.cells[i])
+// Get is a cell by its column's name, without the space around it; "" where it is missing.
+func (r Row) Get(column string) string {
+	if i, ok := r.columns[column]; ok && i < len(r.Cells) {
+		return strings.TrimSpace(r.Cells[i])
 	}
 	return ""
 }
 
-// newTable reads the head. The columns in need must be there.
-func newTable(r io.Reader, wanted, need []string) (*table, error) {
+// New reads the head. The columns in need must be there.
+func New(r io.Reader, wanted, need []string) (*Table, error) {
 	in := &guarded{r: r}
 	buffered := bufio.NewReaderSize(in, 64<<10)
 	if mark, _ := buffered.Peek(3); bytes.Equal(mark, []byte("\xef\xbb\xbf")) {
@@ -53,7 +58,7 @@ func newTable(r io.Reader, wanted, need []string) (*table, error) {
 	}
 	first, _ := buffered.Peek(64 << 10) // as much of the head as there is
 	line, _, _ := bytes.Cut(first, []byte("\n"))
-	t := &table{in: in, csv: csv.NewReader(buffered), at: map[string]int{}}
+	t := &Table{in: in, csv: csv.NewReader(buffered), at: map[string]int{}}
 	t.csv.FieldsPerRecord = -1
 	t.csv.Comma = separator(string(line), wanted)
 	head, err := t.csv.Read()
@@ -106,14 +111,14 @@ func columnName(s string) string {
 	return s
 }
 
-func (t *table) name(head, wanted, need []string) error {
+func (t *Table) name(head, wanted, need []string) error {
 	for i, cell := range head {
 		if !utf8.ValidString(cell) {
 			return notUTF8(1)
 		}
 		name := columnName(cell)
 		if !slices.Contains(wanted, name) {
-			t.unknown = append(t.unknown, strings.TrimSpace(cell))
+			t.Unknown = append(t.Unknown, strings.TrimSpace(cell))
 			continue
 		}
 		if _, twice := t.at[name]; twice {
@@ -126,15 +131,18 @@ func (t *table) name(head, wanted, need []string) error {
 			return fmt.Errorf("the head has no column %s: the columns are %s", name, strings.Join(wanted, ", "))
 		}
 	}
-	t.head = slices.Clone(head)
+	t.Head = slices.Clone(head)
 	return nil
 }
 
-// next reads a row; io.EOF at the end. Any other error is of the file: what follows can't be read.
-func (t *table) next() (tableRow, error) {
+// Bytes is how many bytes of the file were read.
+func (t *Table) Bytes() int64 { return t.in.total }
+
+// Next reads a row; io.EOF at the end. Any other error is of the file: what follows can't be read.
+func (t *Table) Next() (Row, error) {
 	t.in.since = 0
 	cells, err := t.csv.Read()
-	row := tableRow{cells: cells, columns: t.at}
+	row := Row{Cells: cells, columns: t.at}
 	var wrong *csv.ParseError
 	switch {
 	case errors.Is(err, io.EOF):
@@ -143,14 +151,14 @@ func (t *table) next() (tableRow, error) {
 		line, _ := t.csv.FieldPos(0)
 		return row, fmt.Errorf("line %d: a row does not end within 1 MiB: a quote is not closed there", line)
 	case errors.As(err, &wrong):
-		row.line, row.refused = wrong.StartLine, "is no CSV: "+quoting(wrong)
+		row.Line, row.Refused = wrong.StartLine, "is no CSV: "+quoting(wrong)
 		return row, t.checkUTF8(row)
 	case err != nil:
 		return row, fmt.Errorf("read the file: %w", err)
 	}
-	row.line, _ = t.csv.FieldPos(0)
-	if len(cells) > len(t.head) {
-		row.refused = fmt.Sprintf("has %d cells, and the head has %d: a cell with a separator in it needs quotes", len(cells), len(t.head))
+	row.Line, _ = t.csv.FieldPos(0)
+	if len(cells) > len(t.Head) {
+		row.Refused = fmt.Sprintf("has %d cells, and the head has %d: a cell with a separator in it needs quotes", len(cells), len(t.Head))
 	}
 	return row, t.checkUTF8(row)
 }
@@ -163,10 +171,10 @@ func quoting(e *csv.ParseError) string {
 }
 
 // checkUTF8 refuses the file, not the row: where one letter is of another encoding, all are.
-func (t *table) checkUTF8(row tableRow) error {
-	for _, c := range row.cells {
+func (t *Table) checkUTF8(row Row) error {
+	for _, c := range row.Cells {
 		if !utf8.ValidString(c) {
-			return notUTF8(row.line)
+			return notUTF8(row.Line)
 		}
 	}
 	return nil
@@ -198,12 +206,12 @@ func (g *guarded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// checkFile looks through a file for what is not UTF-8, before anything of it is imported.
-func checkFile(f *os.File) error {
+// CheckFile looks through a file for what is not UTF-8, before anything of it is imported.
+func CheckFile(f *os.File) error {
 	defer func() { _, _ = f.Seek(0, io.SeekStart) }() // a file that was just read can be
 	r := bufio.NewReaderSize(f, 256<<10)
 	if mark, _ := r.Peek(2); bytes.Equal(mark, []byte("\xff\xfe")) || bytes.Equal(mark, []byte("\xfe\xff")) {
-		return nil // newTable has a better word for it
+		return nil // New has a better word for it
 	}
 	line := 1
 	var held []byte // the beginning of a character that the next part goes on with

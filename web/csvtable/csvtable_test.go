@@ -1,4 +1,4 @@
-package main
+package csvtable
 
 import (
 	"bytes"
@@ -15,25 +15,29 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+func columns() []string {
+	return []string{"name", "phone", "email", "city", "country", "external_id", "timezone"}
+}
+
 // readTable reads a file of businesses to its end: a line for each row.
 func readTable(in io.Reader) (rows []string, unknown []string, err error) {
-	tab, err := newTable(in, businessColumns(), []string{nameColumn})
+	tab, err := New(in, columns(), []string{"name"})
 	if err != nil {
 		return nil, nil, err
 	}
 	for {
-		row, err := tab.next()
+		row, err := tab.Next()
 		if errors.Is(err, io.EOF) {
-			return rows, tab.unknown, nil
+			return rows, tab.Unknown, nil
 		}
 		if err != nil {
-			return rows, tab.unknown, err
+			return rows, tab.Unknown, err
 		}
-		if row.refused != "" {
-			rows = append(rows, fmt.Sprintf("%d refused: %s", row.line, row.refused))
+		if row.Refused != "" {
+			rows = append(rows, fmt.Sprintf("%d refused: %s", row.Line, row.Refused))
 			continue
 		}
-		rows = append(rows, fmt.Sprintf("%d %s|%s|%s", row.line, row.get("name"), row.get("phone"), row.get("external_id")))
+		rows = append(rows, fmt.Sprintf("%d %s|%s|%s", row.Line, row.Get("name"), row.Get("phone"), row.Get("external_id")))
 	}
 }
 
@@ -97,7 +101,7 @@ func TestCheckFile(t *testing.T) {
 		f, err := os.Open(path)
 		require.NoError(t, err)
 		defer func() { require.NoError(t, f.Close()) }()
-		err = checkFile(f)
+		err = CheckFile(f)
 		rest, readErr := io.ReadAll(f)
 		require.NoError(t, readErr)
 		require.Equal(t, content, string(rest), "it is read from its beginning afterwards")
@@ -124,26 +128,26 @@ func FuzzTable(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		tab, err := newTable(bytes.NewReader(raw), businessColumns(), []string{nameColumn})
+		tab, err := New(bytes.NewReader(raw), columns(), []string{"name"})
 		if err != nil {
 			return
 		}
-		require.Contains(t, tab.at, nameColumn)
+		require.Contains(t, tab.at, "name")
 		last := 1
 		for {
-			row, err := tab.next()
+			row, err := tab.Next()
 			if err != nil {
 				return
 			}
-			require.Greater(t, row.line, last, "lines go up")
-			last = row.line
-			if row.refused != "" {
+			require.Greater(t, row.Line, last, "lines go up")
+			last = row.Line
+			if row.Refused != "" {
 				continue
 			}
-			require.LessOrEqual(t, len(row.cells), len(tab.head))
-			for _, c := range businessColumns() {
-				require.Equal(t, strings.TrimSpace(row.get(c)), row.get(c))
-				require.True(t, utf8.ValidString(row.get(c)))
+			require.LessOrEqual(t, len(row.Cells), len(tab.Head))
+			for _, c := range columns() {
+				require.Equal(t, strings.TrimSpace(row.Get(c)), row.Get(c))
+				require.True(t, utf8.ValidString(row.Get(c)))
 			}
 		}
 	})
