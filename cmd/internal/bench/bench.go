@@ -32,11 +32,12 @@ const (
 	PartFanOut  = "fanout"
 	PartFleet   = "fleet"
 	PartFlat    = "flat"
+	PartAPI     = "api"
 )
 
 // Parts lists them.
 func Parts() []string {
-	return []string{PartAccept, PartApply, PartNoop, PartLatency, PartSend, PartFanOut, PartFleet, PartFlat}
+	return []string{PartAccept, PartApply, PartNoop, PartLatency, PartSend, PartFanOut, PartFleet, PartFlat, PartAPI}
 }
 
 // Options say what to measure, and where.
@@ -50,8 +51,13 @@ type Options struct {
 	Rounds int      // of floor and product each; 0: as many as the size has
 	Only   []string // parts; nil: all
 
-	// Receipts and Facts are how many there were before, in the part flat; 0: as many as the size has.
+	// Receipts and Facts are how many there were before, in the part flat; 0: as many as the size has. Facts are those of
+	// the part api, too.
 	Receipts, Facts int
+	// Businesses are those of the part api; 0: as many as the size has.
+	Businesses int
+	// AsIs lets the part api, alone, measure the database of DatabaseURL with what it holds: nothing is filled or emptied.
+	AsIs bool
 	// Concurrency is the worker's; 0: its default.
 	Concurrency int
 	// ProfileDir gets CPU profiles of web and worker under load, accept-64.pprof and so on; "": none are taken.
@@ -80,6 +86,10 @@ func (o *Options) validate() error {
 		return fmt.Errorf("%w: rounds are between 1 and 100", ErrUsage)
 	case o.Receipts < 0 || o.Receipts > 100_000_000 || o.Facts < 0 || o.Facts > 100_000_000:
 		return fmt.Errorf("%w: receipts and facts are between 1 and 100000000", ErrUsage)
+	case o.Businesses < 0 || o.Businesses > 10_000_000:
+		return fmt.Errorf("%w: businesses are between 1 and 10000000", ErrUsage)
+	case o.AsIs && (o.DatabaseURL == "" || !slices.Equal(o.Only, []string{PartAPI})):
+		return fmt.Errorf("%w: a database can be measured as it is by the part %s alone, and has to be named", ErrUsage, PartAPI)
 	case o.Concurrency < 0 || o.Concurrency > 10_000:
 		return fmt.Errorf("%w: a concurrency is between 1 and 10000", ErrUsage)
 	case len(o.Child) == 0:
@@ -97,6 +107,7 @@ func (o *Options) validate() error {
 	}
 	o.size.pastReceipts = cmp.Or(o.Receipts, o.size.pastReceipts)
 	o.size.pastFacts = cmp.Or(o.Facts, o.size.pastFacts)
+	o.size.apiBusinesses = cmp.Or(o.Businesses, o.size.apiBusinesses)
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
@@ -130,6 +141,7 @@ func parts() []part {
 		{PartFanOut, "fanout: a campaign's audience to messages and jobs", (*bench).fanOut},
 		{PartFleet, "fleet: several processes on one database", (*bench).fleet},
 		{PartFlat, "flat: accept and apply after millions of receipts and facts", (*bench).flat},
+		{PartAPI, "api: what operators wait for, over HTTP", (*bench).api},
 	}
 }
 

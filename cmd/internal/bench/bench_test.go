@@ -33,6 +33,7 @@ func tinySize() *size {
 		name: "tiny", rounds: 1, acceptFor: 200 * time.Millisecond, warmUp: 50 * time.Millisecond, connections: []int{2, 4},
 		drainFor: 10 * time.Second, applyCases: applyCases(), applyFloor: 16, applyJobs: 40, noopJobs: 50, rateWarmUp: rate{20, 100 * time.Millisecond}, rates: []rate{{40, 500 * time.Millisecond}},
 		sendFloor: 8, sendJobs: 12, recipients: 30, pgbenchClients: 4, pastReceipts: 60, pastFacts: 30,
+		apiBusinesses: 120, apiDeep: 1, apiRequests: 4, apiAtLeast: 2, apiPatience: 100 * time.Millisecond,
 	}
 }
 
@@ -106,13 +107,53 @@ func TestRun_everyPart(t *testing.T) {
 		require.Positive(t, l.P50.Median, "%v", c)
 		require.GreaterOrEqual(t, l.P99.Median, l.P50.Median, "%v", c)
 	}
-	for _, name := range []string{"accept-2", "accept-4", "apply", "apply-alone", "send", "fanout", "flat-apply", "flat-accept"} {
+	for _, name := range []string{
+		"businesses: everyone, sort name", "businesses: everyone, a page further down", "businesses: q, a phone with spaces",
+		"businesses: tag, any order", "business: timeline", "messages: of a campaign", "webhook events: by outcome", "jobs: groups of failures",
+		"analytics: funnel by week", "page: home", "page: a business", "page: a reply", "page: a webhook", "page: analytics, at risk",
+	} {
+		l := get(PartAPI, name)
+		require.Positive(t, l.P50.Median, name)
+		require.GreaterOrEqual(t, l.P99.Median, l.P50.Median, name)
+		require.Positive(t, l.BusyP50.Median, name)
+		require.GreaterOrEqual(t, l.BusyP99.Median, l.BusyP50.Median, name)
+	}
+	for _, name := range []string{"api", "accept-2", "accept-4", "apply", "apply-alone", "send", "fanout", "flat-apply", "flat-accept"} {
 		info, err := os.Stat(filepath.Join(o.ProfileDir, name+".pprof"))
 		require.NoError(t, err)
 		require.Positive(t, info.Size(), name)
 	}
 	// It leaves the database as empty as it was.
 	require.NoError(t, refuseUsed(t.Context(), db.Pool))
+}
+
+// A database that is measured as it is holds afterwards what it held before, and nobody can use the token.
+func TestRun_asIs(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t, pgtest.Schema)
+	_, err := pgstore.Generate(t.Context(), db.Pool, pgstore.GenerateOptions{Businesses: 60, Facts: 200, Outreach: true})
+	require.NoError(t, err)
+	held := func() []int {
+		var list []int
+		require.NoError(t, db.Pool.QueryRow(t.Context(), `
+			SELECT ARRAY[(SELECT count(*) FROM businesses), (SELECT count(*) FROM facts), (SELECT count(*) FROM messages),
+				(SELECT count(*) FROM webhook_events), (SELECT count(*) FROM river_job), (SELECT count(*) FROM api_tokens WHERE revoked_at IS NULL)]`).Scan(&list))
+		return list
+	}
+	before := held()
+	o := options(t, db.DSN)
+	o.AsIs, o.Only = true, []string{PartAPI}
+	report, err := Run(t.Context(), o)
+	require.NoError(t, err)
+	require.Equal(t, before, held())
+	require.Len(t, report.Parts, 1)
+	names := map[string]bool{}
+	for _, l := range report.Parts[0].Lines {
+		names[l.Name] = true
+	}
+	require.True(t, names["page: a business"])
+	require.False(t, names["webhook event"], "there is none to ask for")
+	require.Contains(t, report.Parts[0].Notes, "the database as it was given")
 }
 
 func TestRun_refusesADatabaseThatIsNotEmpty(t *testing.T) {
@@ -130,9 +171,12 @@ func TestRun_refusesADatabaseThatIsNotEmpty(t *testing.T) {
 func TestRun_refusesAWrongCall(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*Options){
-		"part":        func(o *Options) { o.Only = []string{"accept", "fly"} },
-		"rounds":      func(o *Options) { o.Rounds = -1 },
-		"concurrency": func(o *Options) { o.Concurrency = 1_000_000 },
+		"part":         func(o *Options) { o.Only = []string{"accept", "fly"} },
+		"rounds":       func(o *Options) { o.Rounds = -1 },
+		"concurrency":  func(o *Options) { o.Concurrency = 1_000_000 },
+		"businesses":   func(o *Options) { o.Businesses = -1 },
+		"as it is":     func(o *Options) { o.AsIs, o.Only = true, []string{PartAPI} },
+		"all as it is": func(o *Options) { o.AsIs, o.DatabaseURL = true, "postgres://x" },
 	} {
 		o := Options{Child: []string{"onward"}}
 		change(&o)

@@ -160,6 +160,7 @@ func (s appSettings) environment() []string {
 		"ONWARD_PUBLIC_URL=" + publicURL,
 		"ONWARD_SECRET_KEY=" + strings.Repeat("k", 32),
 		"ONWARD_QUIET_HOURS=off",
+		"ONWARD_API_RATE=0", // what is measured is how fast it is, not how fast one token may ask
 		"TWILIO_ACCOUNT_SID=" + twilioAccount, "TWILIO_AUTH_TOKEN=" + twilioToken, "TWILIO_FROM=" + twilioFrom,
 		// Unused, but a process warns of what is missing.
 		"RECURRENTE_WEBHOOK_SECRET=whsec_" + strings.Repeat("k", 32), "RESEND_WEBHOOK_SECRET=whsec_" + strings.Repeat("k", 32),

@@ -23,11 +23,13 @@ type database struct {
 	server *devdb.Server // nil: the database was given
 	folder string        // of server, to be removed
 	pid    int           // of PostgreSQL; 0: it runs who knows where
+	asIs   bool          // what it holds is somebody's
 }
 
-// openDatabase starts a durable server in a temporary folder, or takes the given database if it is empty, and migrates it.
+// openDatabase starts a durable server in a temporary folder, or takes the given database if it is empty, and migrates it;
+// or takes it as it is.
 func openDatabase(ctx context.Context, o Options) (_ *database, err error) {
-	db := &database{dsn: o.DatabaseURL}
+	db := &database{dsn: o.DatabaseURL, asIs: o.AsIs}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, db.close(context.WithoutCancel(ctx)))
@@ -46,6 +48,10 @@ func openDatabase(ctx context.Context, o Options) (_ *database, err error) {
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open a pool: %w", err)
+	}
+	if db.asIs {
+		db.pool = pool
+		return db, migrations.Check(ctx, pool, slog.New(slog.DiscardHandler))
 	}
 	if db.server == nil {
 		if err := refuseUsed(ctx, pool); err != nil {
@@ -102,12 +108,12 @@ func refuseUsed(ctx context.Context, pool *pgxpool.Pool) error {
 	return nil
 }
 
-// close leaves a given database as empty as it was, or stops and removes the server.
+// close leaves a given database as it was, or stops and removes the server.
 func (db *database) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("time-out of cleaning up"))
 	defer cancel()
 	var errs []error
-	if db.pool != nil && db.server == nil {
+	if db.pool != nil && db.server == nil && !db.asIs {
 		_, err := migrations.Down(ctx, db.pool, slog.New(slog.DiscardHandler), true)
 		if err == nil {
 			_, err = db.pool.Exec(ctx, `DROP TABLE IF EXISTS onward_migrations`)

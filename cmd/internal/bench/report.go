@@ -34,6 +34,9 @@ type Line struct {
 	RatioTo string `json:"ratio_to,omitempty"`
 	P50     *Stat  `json:"p50_ms,omitempty"`
 	P99     *Stat  `json:"p99_ms,omitempty"`
+	// The same while several ask at once.
+	BusyP50 *Stat `json:"busy_p50_ms,omitempty"`
+	BusyP99 *Stat `json:"busy_p99_ms,omitempty"`
 	// CPU time for each unit of work: of PostgreSQL, of our process, and of what drives it (pgbench, load generator).
 	PostgresCPU *Stat `json:"postgres_cpu_us,omitempty"`
 	ProcessCPU  *Stat `json:"process_cpu_us,omitempty"`
@@ -52,6 +55,8 @@ const (
 	perSecond figure = iota
 	p50
 	p99
+	busyP50
+	busyP99
 	postgresCPU
 	processCPU
 	driverCPU
@@ -110,7 +115,7 @@ func (r *Report) finish(begun time.Time) {
 
 func (l *Line) sum() {
 	for f, to := range map[figure]**Stat{
-		perSecond: &l.PerSecond, p50: &l.P50, p99: &l.P99,
+		perSecond: &l.PerSecond, p50: &l.P50, p99: &l.P99, busyP50: &l.BusyP50, busyP99: &l.BusyP99,
 		postgresCPU: &l.PostgresCPU, processCPU: &l.ProcessCPU, driverCPU: &l.DriverCPU, peakRSS: &l.PeakRSS,
 	} {
 		*to = statOf(l.rounds[f])

@@ -22,6 +22,10 @@ type size struct {
 	recipients            int
 	// What flat has in the database before it measures.
 	pastReceipts, pastFacts int
+	// What api fills the database with, and asks: each question so often, or for so long but a few times.
+	apiBusinesses, apiDeep  int // apiDeep: full pages that are turned over first
+	apiRequests, apiAtLeast int
+	apiPatience             time.Duration
 	pgbenchClients          int
 }
 
@@ -44,6 +48,7 @@ func fullSize() size {
 		sendFloor: 6_400, sendJobs: 12_000,
 		recipients:   100_000,
 		pastReceipts: 2_000_000, pastFacts: 1_000_000,
+		apiBusinesses: 100_000, apiDeep: 100, apiRequests: 100, apiAtLeast: 20, apiPatience: 5 * time.Second,
 		pgbenchClients: 64,
 	}
 }
@@ -60,6 +65,7 @@ func quickSize() size {
 		sendFloor:  640, sendJobs: 1_500,
 		recipients:   20_000,
 		pastReceipts: 100_000, pastFacts: 50_000,
+		apiBusinesses: 3_000, apiDeep: 10, apiRequests: 10, apiAtLeast: 5, apiPatience: time.Second,
 		pgbenchClients: 64,
 	}
 }

@@ -41,6 +41,8 @@ func columns() []column {
 		{"ratio", func(l *Line) *Stat { return l.Ratio }},
 		{"p50 ms", func(l *Line) *Stat { return l.P50 }},
 		{"p99 ms", func(l *Line) *Stat { return l.P99 }},
+		{"p50 busy", func(l *Line) *Stat { return l.BusyP50 }},
+		{"p99 busy", func(l *Line) *Stat { return l.BusyP99 }},
 		{"µs PostgreSQL", func(l *Line) *Stat { return l.PostgresCPU }},
 		{"µs process", func(l *Line) *Stat { return l.ProcessCPU }},
 		{"µs driver", func(l *Line) *Stat { return l.DriverCPU }},
