@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"context"
 	"strconv"
 	"testing"
 	"time"
@@ -126,12 +125,15 @@ func TestHalt_waitsForOpenDispatches(t *testing.T) {
 	require.NoError(t, err)
 	_, err = b.s.decide(b.ctx, tx, message, 1)
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(b.ctx, 50*time.Millisecond)
-	defer cancel()
-	_, err = b.pool.Exec(ctx, `UPDATE campaigns SET status = 'paused' WHERE id = $1`, campaign)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
+	paused := make(chan error, 1)
+	go func() {
+		_, err := b.pool.Exec(b.ctx, `UPDATE campaigns SET status = 'paused' WHERE id = $1`, campaign)
+		paused <- err
+	}()
+	b.awaitLock()
+	require.Empty(t, paused)
 	require.NoError(t, tx.Commit(b.ctx))
-	b.setStatus(campaign, "paused")
+	require.NoError(t, <-paused)
 	state, _ := b.state(message)
 	require.Equal(t, "dispatching", state)
 }

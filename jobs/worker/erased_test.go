@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -131,9 +130,7 @@ func TestErased_fanOutWaits(t *testing.T) {
 		_, err := b.s.fanOutChunk(b.ctx, campaign)
 		done <- err
 	}()
-	require.Eventually(t, func() bool {
-		return b.number(`SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`) > 0
-	}, 30*time.Second, time.Millisecond)
+	b.awaitLock()
 	require.NoError(t, erasure.Commit(context.WithoutCancel(b.ctx)))
 	require.NoError(t, <-done)
 	require.Zero(t, b.number(`SELECT count(*) FROM messages WHERE campaign_id = $1`, campaign))

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,12 +52,13 @@ func TestPromise3_faultMatrix(t *testing.T) {
 		status     string // of the contact at the end, never killed
 		suppressed bool
 		paused     bool
+		hangs      bool
 	}{
 		{name: "accepts", to: "+12025550001", end: "accepted", cut: "accepted", status: "sms_sent"},
 		{name: "drops the connection, not sent", to: providersim.MagicDrop, end: "held", cut: "held", status: "pending"},
 		{name: "drops the connection, sent", to: providersim.MagicDropOut, end: "accepted", cut: "accepted", status: "sms_sent"},
-		{name: "hangs past our time-out, not sent", to: providersim.MagicHang, end: "held", cut: "held", status: "pending"},
-		{name: "hangs past our time-out, sent", to: providersim.MagicHangOut, end: "accepted", cut: "accepted", status: "sms_sent"},
+		{name: "hangs past our time-out, not sent", to: providersim.MagicHang, end: "held", cut: "held", status: "pending", hangs: true},
+		{name: "hangs past our time-out, sent", to: providersim.MagicHangOut, end: "accepted", cut: "accepted", status: "sms_sent", hangs: true},
 		{name: "201 garbage", to: providersim.MagicGarbage, end: "accepted", cut: "accepted", status: "sms_sent"},
 		{name: "200 without a sid", to: providersim.MagicNoSID, end: "accepted", cut: "accepted", status: "sms_sent"},
 		{name: "500 HTML, not sent", to: providersim.MagicServerError, end: "held", cut: "held", status: "pending"},
@@ -90,6 +92,9 @@ func TestPromise3_faultMatrix(t *testing.T) {
 						o.SMS = newTwilio(t, p.base(t))
 					}
 				})
+				if p.hangs {
+					b.s.SMS = timedOut{b.s.SMS, b.sim}
+				}
 				campaign := b.campaign(jobs.ChannelSMS)
 				message, business := b.message(campaign, jobs.ChannelSMS, p.to)
 				b.inTx(func(tx pgx.Tx) error { return pgstore.CountMany(b.ctx, tx, campaign, []int64{message}, nil) })
@@ -173,6 +178,24 @@ func (b *bundle) killed(message int64, kill string) {
 		}
 		require.NoError(b, tx.Rollback(b.ctx))
 	}
+}
+
+// timedOut gives a call up as a time-out does, once the provider has it: on no machine too early.
+type timedOut struct {
+	provider.Sender
+	sim *providersim.Sim
+}
+
+func (s timedOut) Send(ctx context.Context, m provider.Message) (provider.Accepted, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		_ = s.sim.Wait(ctx, func() bool {
+			return slices.ContainsFunc(s.sim.Calls(), func(c providersim.Call) bool { return c.To == m.To })
+		})
+		cancel()
+	}()
+	return s.Sender.Send(ctx, m)
 }
 
 // cutOff is a call that goes on at the provider while its worker is dead.

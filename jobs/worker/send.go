@@ -53,10 +53,12 @@ type sender struct {
 	slots      *group[*slotItem]
 	dispatches *group[*dispatchItem]
 	settled    *group[*settleItem]
+
+	startWithin time.Duration // [startWithin], but for tests of something else: a machine that stalls them is no late call
 }
 
 func newSender(o Options, zones *recipienttime.Zones) *sender {
-	s := &sender{Options: o, zones: zones}
+	s := &sender{Options: o, zones: zones, startWithin: startWithin}
 	s.slots, s.dispatches, s.settled = newGroup(o.Pool, s.takeSlots), newGroup(o.Pool, s.decideAll), newGroup(o.Pool, s.acceptedAll)
 	s.slots.committers = 1 // all of them want the sender's row
 	return s
@@ -86,7 +88,7 @@ func (s *sender) workSend(ctx context.Context, job *river.Job[jobs.SendArgs]) er
 	if d.stop != "" {
 		return s.stopped(ctx, job, d)
 	}
-	if !s.inSlot(ctx, job.Args, slot, start.Add(startWithin)) {
+	if !s.inSlot(ctx, job.Args, slot, start.Add(s.startWithin)) {
 		s.done(d, notStarted, 0)
 		return s.giveBack(ctx, d, job.ID, notStarted, time.Second)
 	}
@@ -123,7 +125,9 @@ const decideAhead = 100 * time.Millisecond
 // no slot begins before the deadline: then no call may be made.
 func (s *sender) inSlot(ctx context.Context, args jobs.SendArgs, at slot, deadline time.Time) bool {
 	address, _ := s.senderOf(args.Channel)
-	for {
+	// Each slot that is missed is followed by one twice as far ahead: where reserving takes longer than the nearest slot
+	// is away, the next would be missed like this one, and a database that is slow would be asked again and again.
+	for ahead := 5 * time.Millisecond; ; ahead *= 2 {
 		if at.at.After(deadline) || sleepUntil(ctx, at.at) != nil {
 			return false
 		}
@@ -132,7 +136,7 @@ func (s *sender) inSlot(ctx context.Context, args jobs.SendArgs, at slot, deadli
 		} else if at.spacing == 0 || now.Sub(at.at) <= max(at.spacing/4, 5*time.Millisecond) {
 			return true
 		}
-		next, err := s.takeSlot(ctx, args, address, 5*time.Millisecond)
+		next, err := s.takeSlot(ctx, args, address, ahead)
 		if err != nil || next.at.IsZero() {
 			return false
 		}

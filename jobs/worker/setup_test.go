@@ -34,6 +34,8 @@ const (
 	testAccount = "AC00000000000000000000000000000001"
 	testToken   = "0123456789abcdef0123456789abcdef"
 	testFrom    = "+15005550006"
+	// patience bounds every wait for what must happen.
+	patience = 30 * time.Second
 )
 
 // bundle is a sender on a database of its own, with Twilio played over HTTP.
@@ -72,15 +74,38 @@ func setup(t testing.TB, tune func(*Options)) *bundle {
 	if tune != nil {
 		tune(&o)
 	}
-	return &bundle{
-		TB: t, ctx: rivertest.WorkContext(t.Context(), client), pool: pool, sim: sim,
-		s: newSender(o, recipienttime.NewZones(nil)), a: newApplier(o),
+	b := &bundle{TB: t, ctx: rivertest.WorkContext(t.Context(), client), pool: pool, sim: sim, a: newApplier(o)}
+	b.newWorker(o)
+	return b
+}
+
+// newWorker lets a worker that starts anew do what comes next. It is patient where a real one must not be: that a call which
+// can't begin soon is not made has tests of its own.
+func (b *bundle) newWorker(o Options) {
+	b.s = newSender(o, recipienttime.NewZones(nil))
+	b.s.startWithin = patience
+}
+
+// stopClock lets the database's clock stand still, for what is not older than the call: what it says is then what a test made
+// it say, however long the test takes. It returns what moves the clock on.
+func (b *bundle) stopClock() (move func(time.Duration)) {
+	b.Helper()
+	b.exec(`CREATE SCHEMA stopped`)
+	b.exec(`CREATE TABLE stopped.clock AS SELECT pg_catalog.now() AS at`)
+	for _, f := range []string{"now", "clock_timestamp"} {
+		b.exec(`CREATE FUNCTION stopped.` + f + `() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT at FROM stopped.clock'`)
+	}
+	b.exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = stopped, pg_catalog, public', current_database()); END $$`)
+	b.pool.Reset() // to sessions that look there first
+	return func(d time.Duration) {
+		b.Helper()
+		b.exec(`UPDATE stopped.clock SET at = at + make_interval(secs => $1)`, d.Seconds())
 	}
 }
 
 func newTwilio(t testing.TB, base string) *twilio.Client {
 	t.Helper()
-	c, err := twilio.New(twilio.Options{AccountSID: testAccount, AuthToken: testToken, From: testFrom, BaseURL: base, Timeout: 300 * time.Millisecond})
+	c, err := twilio.New(twilio.Options{AccountSID: testAccount, AuthToken: testToken, From: testFrom, BaseURL: base, Timeout: patience})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c
@@ -174,6 +199,14 @@ func (b *bundle) requireSound() {
 		) m USING (campaign_id, state)
 		WHERE COALESCE(c.n, 0) <> COALESCE(m.n, 0)`).Scan(&bad))
 	require.Zero(b, bad, "counters that are not the counts")
+}
+
+// awaitLock waits until somebody waits for a lock.
+func (b *bundle) awaitLock() {
+	b.Helper()
+	require.Eventually(b, func() bool {
+		return b.number(`SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`) > 0
+	}, patience, time.Millisecond)
 }
 
 // inTx runs fn in a transaction that is committed.
