@@ -17,8 +17,8 @@ func (c *Console) bulkRoutes() []Route {
 		{http.MethodGet, "/businesses/bulk", apitoken.Operator, c.bulkForm},
 		{http.MethodPost, "/businesses/bulk/preview", apitoken.Operator, c.bulkPreview},
 		{http.MethodPost, "/businesses/bulk", apitoken.Operator, c.startBulk},
-		{http.MethodGet, "/businesses/bulk/{id}", apitoken.Viewer, c.bulk},
-		{http.MethodGet, "/businesses/bulk/{id}/progress", apitoken.Viewer, c.bulkProgress},
+		{http.MethodGet, "/businesses/bulk/{id}", apitoken.Viewer, wholePage(c.readBulk, "bulk_action", apiBulk.Title)},
+		{http.MethodGet, "/businesses/bulk/{id}/progress", apitoken.Viewer, livePart(c.readBulk, "bulk_action", "progress")},
 		{http.MethodPost, "/businesses/bulk/{id}/cancel", apitoken.Operator, c.moveBulk("cancel", "Stopped. What was done stays done.")},
 		{http.MethodPost, "/businesses/bulk/{id}/undo", apitoken.Operator, c.moveBulk("undo", "It is being taken back.")},
 	}
@@ -177,22 +177,6 @@ func (c *Console) readBulk(v *visit) (apiBulk, error) {
 	}
 	err = v.api(http.MethodGet, "/crm/businesses/bulk/"+id.String(), nil, &b)
 	return b, err
-}
-
-func (c *Console) bulk(v *visit) error {
-	b, err := c.readBulk(v)
-	if err != nil {
-		return err
-	}
-	return v.render("bulk_action", b.Title(), b)
-}
-
-func (c *Console) bulkProgress(v *visit) error {
-	b, err := c.readBulk(v)
-	if err != nil {
-		return err
-	}
-	return v.fragment("bulk_action", "progress", b)
 }
 
 // moveBulk stops a bulk action, or takes it back.

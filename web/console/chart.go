@@ -176,7 +176,7 @@ func (c chart) tick(i int) string {
 	if i >= len(c.At) {
 		return ""
 	}
-	t := c.At[i].UTC()
+	t := c.At[i]
 	kind := "data-clock"
 	form := "15:04"
 	if len(c.At) > 1 && c.At[1].Sub(c.At[0]) >= 24*time.Hour {
@@ -191,7 +191,7 @@ func (c chart) place(i int) string {
 	}
 	if i < len(c.At) {
 		if len(c.At) > 1 && c.At[1].Sub(c.At[0]) >= 24*time.Hour {
-			return c.At[i].UTC().Format("Mon 2 Jan 2006")
+			return c.At[i].Format("Mon 2 Jan 2006")
 		}
 		return c.At[i].UTC().Format("15:04 UTC")
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -159,7 +160,11 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, route Route) {
 	}
 	v.Token = token
 	if r.Method != http.MethodGet {
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		limit := int64(maxForm)
+		if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/form-data") {
+			limit = maxUpload
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
 	}
 	if !token.Role.Allows(route.Role) {
 		c.fail(v, refuse(http.StatusForbidden, v.lacks(route.Role)))

@@ -72,6 +72,9 @@ func (c *Console) showLogin(w http.ResponseWriter, r *http.Request, status int, 
 // maxForm is what a form may hold: a campaign's text and filters are far below.
 const maxForm = 256 << 10
 
+// maxUpload is what a form with a file may hold.
+const maxUpload = 2 << 20
+
 func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	p := loginPage{Next: localPath(r.PostFormValue("next"))}

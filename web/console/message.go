@@ -15,8 +15,8 @@ import (
 func (c *Console) messageRoutes() []Route {
 	return []Route{
 		{http.MethodGet, "/messages", apitoken.Viewer, c.messages},
-		{http.MethodGet, "/messages/{id}", apitoken.Viewer, c.message},
-		{http.MethodGet, "/messages/{id}/now", apitoken.Viewer, c.messageNow},
+		{http.MethodGet, "/messages/{id}", apitoken.Viewer, wholePage(c.readWholeMessage, "message", func(messagePage) string { return "Message" })},
+		{http.MethodGet, "/messages/{id}/now", apitoken.Viewer, livePart(c.readMessage, "message", "events")},
 		{http.MethodPost, "/messages/{id}/resolve", apitoken.Operator, c.resolveMessage},
 	}
 }
@@ -84,15 +84,12 @@ type messagePage struct {
 	Events   panel[messageEvents]
 }
 
-func (c *Console) message(v *visit) error {
+func (c *Console) readWholeMessage(v *visit) (messagePage, error) {
 	p, err := c.readMessage(v)
 	if err != nil {
-		return err
+		return p, err
 	}
-	if err := v.api(http.MethodGet, "/crm/businesses/"+p.Message.BusinessID.String(), nil, &p.Business); err != nil {
-		return err
-	}
-	return v.render("message", "Message", p)
+	return p, v.api(http.MethodGet, "/crm/businesses/"+p.Message.BusinessID.String(), nil, &p.Business)
 }
 
 // readMessage reads what moves while somebody looks.

@@ -36,14 +36,6 @@ type messageEvents struct {
 // maxMessageReports is how many reports a message's page shows: a text has a handful, a mail's opens and clicks may be many.
 const maxMessageReports = 100
 
-func (c *Console) messageNow(v *visit) error {
-	p, err := c.readMessage(v)
-	if err != nil {
-		return err
-	}
-	return v.fragment("message", "events", p)
-}
-
 func (c *Console) readMessageEvents(v *visit, m apiMessage) panel[messageEvents] {
 	return load(v, "what happened to a message", func(ctx context.Context, tx pgx.Tx) (messageEvents, error) {
 		out := messageEvents{Sent: m.ProviderSID != ""}

@@ -16,6 +16,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
@@ -112,6 +113,28 @@ func (v *visit) render(name, title string, data any) error {
 // has it already is not sent again.
 func (v *visit) fragment(name, part string, data any) error {
 	return v.write(http.StatusOK, name, part, view{visit: v, Data: data})
+}
+
+// wholePage answers with a page of what is read.
+func wholePage[T any](read func(*visit) (T, error), page string, title func(T) string) func(*visit) error {
+	return func(v *visit) error {
+		data, err := read(v)
+		if err != nil {
+			return err
+		}
+		return v.render(page, title(data), data)
+	}
+}
+
+// livePart answers with the part of such a page that moves while somebody looks.
+func livePart[T any](read func(*visit) (T, error), page, name string) func(*visit) error {
+	return func(v *visit) error {
+		data, err := read(v)
+		if err != nil {
+			return err
+		}
+		return v.fragment(page, name, data)
+	}
 }
 
 func (v *visit) write(status int, name, part string, data view) error {
@@ -233,6 +256,23 @@ func (v *visit) Theme() string {
 		return c.Value
 	}
 	return ""
+}
+
+// zone is the visitor's time zone, which the page's script keeps in a cookie; UTC until it has.
+func (v *visit) zone() *time.Location {
+	c, err := v.r.Cookie("zone")
+	if err != nil || len(c.Value) > 64 {
+		return time.UTC
+	}
+	name, err := url.QueryUnescape(c.Value)
+	if err != nil {
+		return time.UTC
+	}
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "" || name == "Local" {
+		return time.UTC
+	}
+	return zone
 }
 
 // Version and Demo are for the foot of the page.

@@ -30,12 +30,12 @@ func (c *Console) queueRoutes() []Route {
 		{http.MethodPost, "/queue/queues/{name}/resume", apitoken.Operator, c.resumeQueue},
 		{http.MethodGet, "/queue/jobs", apitoken.Viewer, c.jobList},
 		{http.MethodGet, "/queue/jobs/rows", apitoken.Viewer, c.jobRows},
-		{http.MethodGet, "/queue/jobs/{id}", apitoken.Viewer, c.job},
-		{http.MethodGet, "/queue/jobs/{id}/now", apitoken.Viewer, c.jobNow},
+		{http.MethodGet, "/queue/jobs/{id}", apitoken.Viewer, wholePage(c.readJob, "queue_job", jobPage.title)},
+		{http.MethodGet, "/queue/jobs/{id}/now", apitoken.Viewer, livePart(c.readJob, "queue_job", "now")},
 		{http.MethodGet, "/queue/act", apitoken.Operator, c.tryJobs},
 		{http.MethodPost, "/queue/act", apitoken.Operator, c.actOnJobs},
-		{http.MethodGet, "/queue/acts/{id}", apitoken.Viewer, c.jobAct},
-		{http.MethodGet, "/queue/acts/{id}/progress", apitoken.Viewer, c.jobActProgress},
+		{http.MethodGet, "/queue/acts/{id}", apitoken.Viewer, wholePage(c.readAct, "queue_progress", func(actProgress) string { return "Act on jobs" })},
+		{http.MethodGet, "/queue/acts/{id}/progress", apitoken.Viewer, livePart(c.readAct, "queue_progress", "progress")},
 	}
 }
 
@@ -249,21 +249,7 @@ type jobAction struct {
 	At                    time.Time
 }
 
-func (c *Console) job(v *visit) error {
-	p, err := c.readJob(v)
-	if err != nil {
-		return err
-	}
-	return v.render("queue_job", p.Job.Kind+" "+strconv.FormatInt(p.Job.ID, 10), p)
-}
-
-func (c *Console) jobNow(v *visit) error {
-	p, err := c.readJob(v)
-	if err != nil {
-		return err
-	}
-	return v.fragment("queue_job", "now", p)
-}
+func (p jobPage) title() string { return p.Job.Kind + " " + strconv.FormatInt(p.Job.ID, 10) }
 
 func (c *Console) readJob(v *visit) (jobPage, error) {
 	var p jobPage

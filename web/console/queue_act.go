@@ -183,22 +183,6 @@ type stateCount struct {
 	N     int
 }
 
-func (c *Console) jobAct(v *visit) error {
-	p, err := c.readAct(v)
-	if err != nil {
-		return err
-	}
-	return v.render("queue_progress", "Act on jobs", p)
-}
-
-func (c *Console) jobActProgress(v *visit) error {
-	p, err := c.readAct(v)
-	if err != nil {
-		return err
-	}
-	return v.fragment("queue_progress", "progress", p)
-}
-
 // readAct reads an entry of the operators' log, and how its jobs stand. Those that never failed have no index to be found
 // by, and are not followed.
 func (c *Console) readAct(v *visit) (actProgress, error) {

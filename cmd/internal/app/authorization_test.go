@@ -202,6 +202,8 @@ func authorization() map[string]access {
 		"POST /settings/suppressions":        operator,
 		"POST /settings/suppressions/lift":   operator,
 		"GET /settings/suppressions.csv":     viewer,
+		"GET /settings/suppressions/import":  operator,
+		"POST /settings/suppressions/import": operator,
 		"GET /settings/tokens":               {role: apitoken.Admin},
 		"POST /settings/tokens":              {role: apitoken.Admin},
 		"POST /settings/tokens/{id}/revoke":  {role: apitoken.Admin},

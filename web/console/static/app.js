@@ -37,6 +37,12 @@
   }
   setInterval(times, 10000);
 
+  // Days and weeks that the server counts are the reader's, too: it learns the zone from a cookie.
+  const zone = encodeURIComponent(Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC");
+  if (!document.cookie.split("; ").includes("zone=" + zone)) {
+    document.cookie = "zone=" + zone + "; path=/; max-age=31536000; samesite=lax" + (location.protocol === "https:" ? "; secure" : "");
+  }
+
   // Errors: beside the form that they are of, else in a corner.
   function toast(text) {
     const box = $("#toasts"), t = document.createElement("div"), close = document.createElement("button");
