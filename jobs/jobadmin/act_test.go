@@ -114,7 +114,7 @@ func TestRun_saysThatANewerJobStandsIn(t *testing.T) {
 func TestRun_dripsAndTellsWhoAndWhy(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	const n = 30
+	const n = 100
 	for range n {
 		b.job("reply", "inbound", "discarded", `{}`, "x")
 	}
@@ -125,7 +125,7 @@ func TestRun_dripsAndTellsWhoAndWhy(t *testing.T) {
 		Operator: jobadmin.Operator{Actor: "ann", Reason: "the table is back"},
 		Progress: func(done, total int64) { progress = append(progress, done); require.EqualValues(t, n, total) },
 	})
-	require.GreaterOrEqual(t, time.Since(begun), 550*time.Millisecond, "29 of 30 at 50 a second")
+	require.GreaterOrEqual(t, time.Since(begun), 1950*time.Millisecond, "99 of 100 at 50 a second")
 	require.Equal(t, n, r.Done)
 	require.Equal(t, []string{"inbound"}, r.Queues)
 	require.Greater(t, len(progress), 3)
@@ -144,7 +144,8 @@ func TestRun_dripsAndTellsWhoAndWhy(t *testing.T) {
 func TestRun_stopped(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	for range 20 {
+	const n = 300 // a machine that was stalled catches up by 200 at once
+	for range n {
 		b.job("reply", "inbound", "discarded", `{}`, "x")
 	}
 	ctx, cancel := context.WithCancel(b.ctx)
@@ -158,7 +159,7 @@ func TestRun_stopped(t *testing.T) {
 	}
 	r, err := d.Run(ctx, b.pool, b.client)
 	require.ErrorIs(t, err, jobadmin.ErrStopped)
-	require.Less(t, r.Done, 10)
+	require.Less(t, r.Done, n)
 	var done int
 	require.NoError(t, b.pool.QueryRow(b.ctx, `SELECT (details ->> 'done')::int FROM operator_actions`).Scan(&done))
 	require.Equal(t, r.Done, done)

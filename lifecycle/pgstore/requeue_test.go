@@ -89,7 +89,7 @@ func TestPromise2LockMatchKeysClosesTheGap(t *testing.T) {
 					AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 			)`).Scan(&waiting)
 		return err == nil && waiting
-	}, 10*time.Second, 5*time.Millisecond)
+	}, 30*time.Second, 5*time.Millisecond)
 	_, err = worker.Exec(t.Context(), `
 		INSERT INTO receipt_outcomes (receipt_id, outcome, match_key)
 		VALUES ($1, 'unmatched', 'subscription:su_1')`, id)

@@ -332,10 +332,14 @@ func TestPromise5_noDriftBesideWriters(t *testing.T) {
 	base := time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
 	var wg sync.WaitGroup
 	errs := make(chan error, writers*rounds)
+	looked := make(chan struct{}) // closed after the first look: the last rounds come after it
 	for w := range writers {
 		r := rand.New(rand.NewPCG(uint64(w), 1))
 		wg.Go(func() {
 			for round := range rounds {
+				if round == rounds-1 {
+					<-looked
+				}
 				var facts []pgstore.Fact
 				for i := range 1 + r.IntN(6) {
 					n := r.IntN(businesses)
@@ -368,6 +372,9 @@ func TestPromise5_noDriftBesideWriters(t *testing.T) {
 		default:
 		}
 		_, found := verify(ctx, t, pool, pgstore.VerifyOptions{BatchSize: 7})
+		if looks == 0 {
+			close(looked)
+		}
 		require.Empty(t, found)
 	}
 	close(errs)

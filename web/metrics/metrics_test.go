@@ -191,7 +191,7 @@ func TestReadCluster_untilItsContextEnds(t *testing.T) {
 		defer close(done)
 		m.ReadCluster(ctx, db.Pool, slog.New(slog.DiscardHandler))
 	}()
-	require.Eventually(t, func() bool { _, ok := m.Cluster(); return ok }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { _, ok := m.Cluster(); return ok }, 30*time.Second, 5*time.Millisecond)
 	cancel()
 	<-done
 }

@@ -59,5 +59,5 @@ func TestIsServer(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, children)
 	// For a moment after its fork a child still has the postmaster's command line.
-	require.Eventually(t, func() bool { return !isServer(children[0], server.folder.data) }, 10*time.Second, time.Millisecond, "only the postmaster counts")
+	require.Eventually(t, func() bool { return !isServer(children[0], server.folder.data) }, 30*time.Second, time.Millisecond, "only the postmaster counts")
 }

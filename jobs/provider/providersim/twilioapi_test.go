@@ -87,7 +87,7 @@ func TestMagicNumbersAsTheSenderSeesThem(t *testing.T) {
 			b := setup(t, providersim.Options{}, nil)
 			client := b.client
 			if want[number].code == "timeout" {
-				client = newClient(t, b.sim, 100*time.Millisecond)
+				client = newClient(t, b.sim, time.Second) // for the call to get there
 			}
 			_, err := client.Send(t.Context(), b.text(number, "hello"))
 			if want[number].class == "" {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"onward/jobs/provider"
+	"onward/jobs/provider/twilio"
 )
 
 var now = time.Date(2026, 3, 2, 15, 4, 5, 0, time.UTC)
@@ -73,9 +74,10 @@ func TestGetNotFound(t *testing.T) {
 
 func TestGetHangCanBeRepeated(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(_ http.ResponseWriter, r *http.Request) { hang(r) }, 50*time.Millisecond)
-	_, err := b.client.Get(t.Context(), messageSID)
-	requireSendError(t, err, provider.ClassRetryLater, "timeout")
+	timesOut(t, func(_ http.ResponseWriter, r *http.Request) { hang(r) }, func(t *testing.T, client *twilio.Client) {
+		_, err := client.Get(t.Context(), messageSID)
+		requireSendError(t, err, provider.ClassRetryLater, "timeout")
+	})
 }
 
 func TestFindPagesAndFilters(t *testing.T) {

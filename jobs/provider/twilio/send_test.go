@@ -154,22 +154,24 @@ func TestSendRetryAfter(t *testing.T) {
 
 func TestSendHangIsUnknown(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(_ http.ResponseWriter, r *http.Request) { hang(r) }, 50*time.Millisecond)
-	_, err := b.client.Send(t.Context(), message())
-	requireSendError(t, err, provider.ClassUnknown, "timeout")
-	require.ErrorContains(t, err, "provider time-out", "the error names which time-out fired")
+	timesOut(t, func(_ http.ResponseWriter, r *http.Request) { hang(r) }, func(t *testing.T, client *twilio.Client) {
+		_, err := client.Send(t.Context(), message())
+		requireSendError(t, err, provider.ClassUnknown, "timeout")
+		require.ErrorContains(t, err, "provider time-out", "the error names which time-out fired")
+	})
 }
 
 func TestSendHangInTheAnswerIsUnknown(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(w http.ResponseWriter, r *http.Request) {
+	timesOut(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusCreated)
 		_, _ = w.Write([]byte(created[:20]))
 		w.(http.Flusher).Flush()
 		hang(r)
-	}, 50*time.Millisecond)
-	_, err := b.client.Send(t.Context(), message())
-	requireSendError(t, err, provider.ClassUnknown, "timeout")
+	}, func(t *testing.T, client *twilio.Client) {
+		_, err := client.Send(t.Context(), message())
+		requireSendError(t, err, provider.ClassUnknown, "timeout")
+	})
 }
 
 func TestSendCanceledByCallerAfterSendingIsUnknown(t *testing.T) {

@@ -1,9 +1,12 @@
 package twilio_test
 
 import (
+	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -27,14 +30,61 @@ type bundle struct {
 	server *httptest.Server
 }
 
-// setup serves handler as Twilio. The client gives up after timeout; tests that
-// wait for that pass a short one, all others one that never fires.
+// setup serves handler as Twilio. The client gives up after timeout.
 func setup(t *testing.T, handler http.HandlerFunc, timeout time.Duration) *bundle {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	client := newClient(t, twilio.Options{BaseURL: server.URL, Timeout: timeout})
 	return &bundle{client: client, server: server}
+}
+
+// pipes is a network of two: what is dialled is accepted.
+type pipes struct {
+	conns chan net.Conn
+	ended context.Context //nolint:containedctx // a listener's life
+	end   context.CancelFunc
+}
+
+func (p *pipes) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	select {
+	case p.conns <- theirs:
+		return ours, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.ended.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error { p.end(); return nil }
+
+func (*pipes) Addr() net.Addr { return &net.UnixAddr{} }
+
+// timesOut serves handler as Twilio to a client whose time-out passes once nothing else happens any more: not before a slow
+// machine has come as far as the handler, and at once then.
+func timesOut(t *testing.T, handler http.HandlerFunc, test func(*testing.T, *twilio.Client)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		p := &pipes{conns: make(chan net.Conn)}
+		p.ended, p.end = context.WithCancel(t.Context())
+		server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Hour}
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(p) }()
+		transport := &http.Transport{DialContext: p.DialContext}
+		test(t, newClient(t, twilio.Options{BaseURL: "http://api.invalid", Transport: transport}))
+		transport.CloseIdleConnections()
+		require.NoError(t, server.Close())
+		require.ErrorIs(t, <-served, http.ErrServerClosed)
+	})
 }
 
 func newClient(t *testing.T, opts twilio.Options) *twilio.Client {
