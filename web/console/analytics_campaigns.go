@@ -2,6 +2,7 @@ package console
 
 import (
 	"html/template"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,9 +57,10 @@ func (c *Console) analyticsCampaigns(v *visit) error {
 	if v.query("cursor") != "" {
 		d.First = v.With("cursor", "")
 	}
-	// More are not told apart, and are in the table.
+	// More are not told apart, and are in the table; of those that wrote to nobody there is nothing to draw.
 	const most = 10
-	if len(answer.Items) > 0 {
+	drawn := slices.DeleteFunc(slices.Clone(answer.Items), func(r apiResult) bool { return r.Sent == 0 })
+	if len(drawn) > 0 {
 		for _, m := range []struct {
 			title, tone string
 			n           func(apiResult) int64
@@ -70,12 +72,10 @@ func (c *Console) analyticsCampaigns(v *visit) error {
 			{"Opted out", "b", func(r apiResult) int64 { return r.OptedOut }},
 		} {
 			chart := rowChart{Title: m.title + ", of sent", Tone: m.tone}
-			for _, r := range answer.Items[:min(len(answer.Items), most)] {
-				part := 0.0
-				if r.Sent > 0 {
-					part = float64(m.n(r)) / float64(r.Sent)
-				}
-				chart.Rows = append(chart.Rows, rowValue{Name: r.Campaign, To: "/campaigns/" + r.CampaignID.String(), Value: part, Text: percent(m.n(r), r.Sent)})
+			for _, r := range drawn[:min(len(drawn), most)] {
+				chart.Rows = append(chart.Rows, rowValue{
+					Name: r.Campaign, To: "/campaigns/" + r.CampaignID.String(), Value: float64(m.n(r)) / float64(r.Sent), Text: percent(m.n(r), r.Sent),
+				})
 			}
 			d.Multiples = append(d.Multiples, chart.draw())
 		}

@@ -83,11 +83,13 @@ func (c *Console) readMessageEvents(v *visit, m apiMessage) panel[messageEvents]
 }
 
 // reported is what a receipt says of a message, in a word: for a delivery report of Twilio the status, which is in its key.
-func reported(r pgstore.ReceiptRow) string {
+func reported(r pgstore.ReceiptRow) string { return cmp.Or(deliveryStatus(r), r.Kind) }
+
+func deliveryStatus(r pgstore.ReceiptRow) string {
 	if parts := strings.Split(r.DedupeKey, ":"); r.Provider == jobs.ProviderTwilio && len(parts) == 3 && parts[0] == "ts" {
 		return parts[2]
 	}
-	return r.Kind
+	return ""
 }
 
 // receiptWorker is the newest job that applied a receipt.

@@ -72,6 +72,7 @@ type receiptItem struct {
 	Moves      []pgstore.ReceiptEffect // statuses that it changed
 	Verdicts   []string                // of its facts, but for applied and no_change
 	Others     int                     // businesses beside the first
+	Said       string                  // what a delivery report says; "" of others
 }
 
 func (c *Console) webhooks(v *visit) error {
@@ -238,7 +239,7 @@ func uuidMillis(id uuid.UUID) int64 {
 }
 
 func receiptItemOf(r pgstore.ReceiptRow, effects []pgstore.ReceiptEffect) receiptItem {
-	item := receiptItem{ReceiptRow: r}
+	item := receiptItem{ReceiptRow: r, Said: deliveryStatus(r)}
 	others := map[uuid.UUID]bool{}
 	for _, e := range effects {
 		if item.BusinessID == uuid.Nil {
