@@ -1,6 +1,9 @@
 package lifecycle
 
-import "slices"
+import (
+	"slices"
+	"sync"
+)
 
 // Move is a way from one status of an axis to another, and the events that may take it.
 type Move struct {
@@ -58,8 +61,8 @@ func statesThatShow(a Axis, status Status) []State {
 	return []State{s}
 }
 
-// reachableContacts finds every state of a contact by going from the first one through every event.
-func reachableContacts() []ContactState {
+// reachableContacts finds every state of a contact by going from the first one through every event. That takes milliseconds.
+var reachableContacts = sync.OnceValue(func() []ContactState { //nolint:gochecknoglobals // found once, never changed
 	found := []ContactState{Initial().Contact}
 	for i := 0; i < len(found); i++ {
 		for _, e := range Events() {
@@ -71,4 +74,4 @@ func reachableContacts() []ContactState {
 		}
 	}
 	return found
-}
+})

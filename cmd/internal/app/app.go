@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -163,7 +162,7 @@ const (
 )
 
 func (a *App) openPools(ctx context.Context) (err error) {
-	if a.pool, err = connect(ctx, a.cfg, poolSize, a.tracing.queries()); err != nil {
+	if a.pool, err = connect(ctx, a.cfg, poolSize, a.tracing.queries(), poolSession()...); err != nil {
 		return err
 	}
 	// River listens, and that needs a session of its own.
@@ -177,6 +176,12 @@ func (a *App) openPools(ctx context.Context) (err error) {
 // Connect opens a pool and waits for the database, briefly.
 func Connect(ctx context.Context, cfg Config, size int32) (*pgxpool.Pool, error) {
 	return connect(ctx, cfg, size, nil)
+}
+
+// poolSession are the statements that set up a session of our own pool. What somebody waits for takes less time than to begin
+// processes or to compile for it, and several ask at once.
+func poolSession() []string {
+	return []string{`SET jit = off`, `SET max_parallel_workers_per_gather = 0`}
 }
 
 // queueSession are the statements that set up a session of River's pool.
@@ -532,18 +537,3 @@ func (a *App) PublicURL() string { return a.cfg.PublicURL }
 
 // Pool is the process's pool, for commands that run beside it in one process.
 func (a *App) Pool() *pgxpool.Pool { return a.pool }
-
-// FreePort finds a port that is free now on the loopback.
-func FreePort(ctx context.Context) (int, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer func() { _ = l.Close() }()
-	addr, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		return 0, errors.New("find a free port: not a TCP address")
-	}
-	return addr.Port, nil
-}

@@ -192,6 +192,8 @@ func TestVerify_findsDrift(t *testing.T) {
 		"customer":     `UPDATE analytics_customers SET alive_at = now()`,
 		"credit":       `UPDATE analytics_credits SET until_days = 3`,
 		"funnel":       `UPDATE analytics_funnel SET replied = replied + 1`,
+		"funnel day":   `UPDATE analytics_funnel_days SET replied = replied + 1`,
+		"no day":       `DELETE FROM analytics_funnel_days`,
 		"cell":         `DELETE FROM analytics_funnel WHERE at = (SELECT min(at) FROM analytics_funnel)`,
 		"credits":      `UPDATE analytics_credit_sums SET amount_in_cents = amount_in_cents + 1`,
 		"credit cell":  `DELETE FROM analytics_credit_sums WHERE ctid = (SELECT min(ctid) FROM analytics_credit_sums WHERE n <> 0)`,

@@ -114,15 +114,22 @@ func readFunnel(ctx context.Context, q pgstore.Querier, query FunnelQuery) (Funn
 		return f, err
 	}
 	f.AsOf = p.AsOf
-	args := []any{query.Channel, query.Country, since(query.After), before(query.Before)}
-	where := `($1 = '' OR channel = $1) AND ($2 = '' OR country = $2) AND at >= $3 AND at < $4`
+	edges, err := cutDays(ctx, q, cuts{
+		after: query.After, before: query.Before, byWeek: query.By == FunnelByWeek, timeZone: query.TimeZone,
+		table: `analytics_funnel_days`, rows: `true`,
+	})
+	if err != nil {
+		return f, err
+	}
+	args := []any{query.Channel, query.Country, since(query.After), before(query.Before), edges}
+	where := `($1 = '' OR channel = $1) AND ($2 = '' OR country = $2)`
 	if query.Campaign != uuid.Nil {
 		id, err := campaignID(ctx, q, query.Campaign)
 		if err != nil {
 			return f, err
 		}
 		args = append(args, id)
-		where += ` AND campaign_id = $5`
+		where += ` AND campaign_id = $6`
 	}
 	column, key, order := `1`, `NULL::text`, `2 DESC, 1`
 	switch query.By {
@@ -141,12 +148,21 @@ func readFunnel(ctx context.Context, q pgstore.Querier, query FunnelQuery) (Funn
 		return f, fmt.Errorf("unknown grouping %q", query.By)
 	}
 	rows, err := q.Query(ctx, `
-		WITH part AS (
+		WITH cohort AS (
+			SELECT day::timestamp AT TIME ZONE 'UTC' AS at, channel, campaign_id, country, contacted, delivered, opened, clicked, replied, purchased, active
+			FROM analytics_funnel_days
+			WHERE day >= ($3::timestamptz AT TIME ZONE 'UTC')::date AND day < ($4::timestamptz AT TIME ZONE 'UTC')::date AND day <> ALL ($5::date[])
+				AND `+where+`
+			UNION ALL
+			SELECT at, channel, campaign_id, country, contacted, delivered, opened, clicked, replied, purchased, active
+			FROM unnest($5::date[]) AS edge (day)
+			JOIN analytics_funnel f ON f.at >= edge.day::timestamp AT TIME ZONE 'UTC' AND f.at < (edge.day + 1)::timestamp AT TIME ZONE 'UTC'
+			WHERE at >= $3 AND at < $4 AND `+where+`
+		), part AS (
 			-- First by the column as it stands: the weeks of thousands of rows cost less than those of all.
 			SELECT `+column+`, sum(contacted) AS contacted, sum(delivered) AS delivered, sum(opened) AS opened, sum(clicked) AS clicked,
 				sum(replied) AS replied, sum(purchased) AS purchased, sum(active) AS active
-			FROM analytics_funnel
-			WHERE `+where+`
+			FROM cohort
 			GROUP BY 1
 		)
 		SELECT `+key+`, sum(contacted)::bigint, sum(delivered)::bigint, sum(opened)::bigint, sum(clicked)::bigint, sum(replied)::bigint,

@@ -66,7 +66,10 @@ func readRevenue(ctx context.Context, q pgstore.Querier, query RevenueQuery) (Re
 	if query.By == "" {
 		query.By = FunnelByCampaign
 	}
-	edges, err := edgeDays(ctx, q, query)
+	edges, err := cutDays(ctx, q, cuts{
+		after: query.After, before: query.Before, byWeek: query.By == FunnelByWeek, timeZone: query.TimeZone,
+		table: `analytics_credit_sums`, rows: `NOT purchase`,
+	})
 	if err != nil {
 		return out, err
 	}
@@ -191,44 +194,6 @@ func (r *revenueReader) weekEdges(ctx context.Context) error {
 		return nil
 	})
 	return err
-}
-
-// edgeDays are the days (UTC) that a query cuts through: where its limits are, and where its weeks begin, unless that is
-// at midnight. Their payments are read one by one.
-func edgeDays(ctx context.Context, q pgstore.Querier, query RevenueQuery) ([]time.Time, error) {
-	days := []time.Time{}
-	cut := func(t time.Time) {
-		if d := t.UTC().Truncate(day); !t.Equal(d) && !slices.ContainsFunc(days, d.Equal) {
-			days = append(days, d)
-		}
-	}
-	cut(query.After)
-	if !query.Before.IsZero() {
-		cut(query.Before)
-	}
-	if query.By != FunnelByWeek || zone(query.TimeZone) == "UTC" {
-		return days, nil
-	}
-	loc, err := time.LoadLocation(query.TimeZone)
-	if err != nil {
-		return nil, fmt.Errorf("time zone %q: %w", query.TimeZone, err)
-	}
-	rows, err := q.Query(ctx, `SELECT DISTINCT day::timestamp AT TIME ZONE 'UTC' FROM analytics_credit_sums WHERE NOT purchase`)
-	if err != nil {
-		return nil, err
-	}
-	held, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
-	if err != nil {
-		return nil, err
-	}
-	for _, d := range held {
-		end := d.Add(day - 1).In(loc)
-		monday := time.Date(end.Year(), end.Month(), end.Day()-(int(end.Weekday())+6)%7, 0, 0, 0, 0, loc)
-		if monday.After(d) {
-			cut(monday)
-		}
-	}
-	return days, nil
 }
 
 // money is one group as read: of all payments, or of those that a campaign is credited with.

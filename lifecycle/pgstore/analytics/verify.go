@@ -160,6 +160,21 @@ func (v *Verification) sums(ctx context.Context, tx pgx.Tx) error {
 		FROM analytics_businesses
 		WHERE furthest > 0
 		GROUP BY to_timestamp(floor(extract(epoch FROM contacted_at) / 900) * 900), channel, campaign_id, country`
+	// Sums of sums: either both ways are empty, or they differ.
+	const days = `
+		SELECT 'funnel by day', concat_ws(' ', day, channel, campaign_id, country, contacted, delivered, opened, clicked, replied, purchased, active)
+		FROM (
+			SELECT day, channel, campaign_id, country, sum(contacted) AS contacted, sum(delivered) AS delivered, sum(opened) AS opened,
+				sum(clicked) AS clicked, sum(replied) AS replied, sum(purchased) AS purchased, sum(active) AS active
+			FROM (
+				SELECT * FROM analytics_funnel_days
+				UNION ALL
+				SELECT (at AT TIME ZONE 'UTC')::date, channel, campaign_id, country, -contacted, -delivered, -opened, -clicked, -replied, -purchased, -active
+				FROM analytics_funnel
+			) both_ways
+			GROUP BY 1, 2, 3, 4
+		) d
+		WHERE (contacted, delivered, opened, clicked, replied, purchased, active) <> (0, 0, 0, 0, 0, 0, 0)`
 	const touches = `(SELECT (t ->> 0)::bigint AS campaign, (t ->> 1)::int AS marks, t ->> 2 AS cost, t ->> 3 AS unit
 		FROM analytics_businesses, jsonb_array_elements(touches::jsonb) AS t) AS x`
 	const campaigns = `
@@ -208,7 +223,7 @@ func (v *Verification) sums(ctx context.Context, tx pgx.Tx) error {
 			EXCEPT
 			SELECT concat_ws(' ', COALESCE(sum(sign), 0), COALESCE(sum(amount), 0), COALESCE(sum(refunded), 0)) FROM (` + credited + `) c
 		) t`
-	for _, query := range []string{funnel, campaigns, costs, credits, totals} {
+	for _, query := range []string{funnel, days, campaigns, costs, credits, totals} {
 		rows, err := tx.Query(ctx, query)
 		if err != nil {
 			return err
