@@ -16,32 +16,18 @@ func (a *applier) workChargeFailed(ctx context.Context, job *river.Job[jobs.Char
 
 // chargeFailed records a charge that failed. It moves no status: the subscription's own events do that.
 func (a *applier) chargeFailed(ctx context.Context, tx pgx.Tx, r receipt) (result, error) {
-	e, err := parseRecurrente(r.Body)
-	if err != nil {
-		return failed("the body is not a Recurrente delivery"), nil
-	}
-	if a.RecurrenteLive && e.sandbox() {
-		return ignored("sandbox delivery in live mode"), nil
-	}
-	charge := cleanKey(e.chargeKey())
-	if charge == "" {
-		return failed("the charge has no id"), nil
-	}
-	s, missing, err := findSite(ctx, tx, e)
-	if err != nil {
-		return result{}, err
-	}
-	if s.id == 0 {
-		return unmatched(missing), nil
+	c, stop, ok, err := a.readCharge(ctx, tx, r)
+	if err != nil || !ok {
+		return stop, err
 	}
 	res := result{outcome: outcomeApplied}
-	if res.erased, err = lockErasable(ctx, tx, s.businessID); err != nil {
+	if res.erased, err = lockErasable(ctx, tx, c.site.businessID); err != nil {
 		return result{}, err
 	}
 	tag, err := tx.Exec(ctx, `
 		INSERT INTO failed_charges (business_id, site_id, charge_key, receipt_id, failed_at)
 		VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (charge_key) DO NOTHING`, s.businessID, s.id, charge, r.ID, e.at(r.ReceivedAt))
+		ON CONFLICT (charge_key) DO NOTHING`, c.site.businessID, c.site.id, c.key, r.ID, c.at(r.ReceivedAt))
 	if err != nil {
 		return result{}, fmt.Errorf("record a failed charge: %w", err)
 	}

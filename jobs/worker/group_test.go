@@ -1,14 +1,12 @@
 package worker
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river/rivertype"
 	"github.com/stretchr/testify/require"
 
@@ -62,10 +60,7 @@ func TestPromise1_poisonedJobInAGroupFailsAlone(t *testing.T) {
 	campaign := b.campaign(jobs.ChannelSMS)
 	receipts, businesses := b.sentMessages(100, campaign, "delivered")
 	poisoned := businesses[37]
-	_, err := b.pool.Exec(b.ctx, fmt.Sprintf(`
-		CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'poisoned'; END $$;
-		CREATE TRIGGER poison BEFORE INSERT ON facts FOR EACH ROW WHEN (NEW.business_id = %d) EXECUTE FUNCTION poison()`, poisoned))
-	require.NoError(t, err)
+	cure := b.poison("facts", fmt.Sprintf("NEW.business_id = %d", poisoned))
 	for i, err := range b.together(receipts) {
 		if businesses[i] == poisoned {
 			require.ErrorContains(t, err, "poisoned")
@@ -79,8 +74,7 @@ func TestPromise1_poisonedJobInAGroupFailsAlone(t *testing.T) {
 	b.requireSound()
 
 	// Once what poisoned it is gone, the job's retry applies it.
-	_, err = b.pool.Exec(b.ctx, `DROP TRIGGER poison ON facts`)
-	require.NoError(t, err)
+	cure()
 	b.apply(receipts[37], b.a.statusCallback)
 	require.Equal(t, 100, b.number(`SELECT count(*) FROM facts WHERE event = 'sms_delivered'`))
 	b.requireSound()
@@ -91,18 +85,7 @@ func TestPromise1_groupThatIsCutOff(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
 	receipts, _ := b.sentMessages(60, b.campaign(jobs.ChannelSMS), "undelivered")
-	cut := sync.Once{}
-	run := b.a.callbacks.run
-	b.a.callbacks.run = func(ctx context.Context, fn func(pgx.Tx) error) error {
-		return run(ctx, func(tx pgx.Tx) error {
-			if err := fn(tx); err != nil {
-				return err
-			}
-			var err error
-			cut.Do(func() { _, err = tx.Exec(ctx, `SELECT pg_terminate_backend(pg_backend_pid())`) })
-			return err
-		})
-	}
+	b.a.callbacks.run = cutOnce(b.a.callbacks.run)
 	for _, err := range b.together(receipts) {
 		require.NoError(t, err)
 	}

@@ -1,13 +1,11 @@
 package worker
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"testing"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
 	"github.com/stretchr/testify/require"
@@ -58,12 +56,9 @@ func TestPromise3_groupOfSendsWithOneThatFails(t *testing.T) {
 	campaign := b.campaign(jobs.ChannelSMS)
 	messages, addresses := b.queuedTexts(campaign, 100)
 	const poisoned, suppressed, pending = 11, 42, 77
-	_, err := b.pool.Exec(b.ctx, fmt.Sprintf(`
-		CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'poisoned'; END $$;
-		CREATE TRIGGER poison BEFORE INSERT ON dispatches FOR EACH ROW WHEN (NEW.message_id = %d) EXECUTE FUNCTION poison()`, messages[poisoned]))
-	require.NoError(t, err)
+	b.poison("dispatches", fmt.Sprintf("NEW.message_id = %d", messages[poisoned]))
 	b.suppress(addresses[suppressed])
-	_, err = b.pool.Exec(b.ctx, `INSERT INTO inbound_pending (receipt_id, channel, address) VALUES ($1, 'sms', $2)`,
+	_, err := b.pool.Exec(b.ctx, `INSERT INTO inbound_pending (receipt_id, channel, address) VALUES ($1, 'sms', $2)`,
 		uuid.Must(uuid.NewV7()), addresses[pending])
 	require.NoError(t, err)
 
@@ -100,23 +95,10 @@ func TestPromise3_groupOfSendsThatIsCutOff(t *testing.T) {
 			t.Parallel()
 			b := setup(t, nil)
 			messages, addresses := b.queuedTexts(b.campaign(jobs.ChannelSMS), 60)
-			var cut sync.Once
-			once := func(run func(context.Context, func(pgx.Tx) error) error) func(context.Context, func(pgx.Tx) error) error {
-				return func(ctx context.Context, fn func(pgx.Tx) error) error {
-					return run(ctx, func(tx pgx.Tx) error {
-						if err := fn(tx); err != nil {
-							return err
-						}
-						var err error
-						cut.Do(func() { _, err = tx.Exec(ctx, `SELECT pg_terminate_backend(pg_backend_pid())`) })
-						return err
-					})
-				}
-			}
 			if which == "decisions" {
-				b.s.dispatches.run = once(b.s.dispatches.run)
+				b.s.dispatches.run = cutOnce(b.s.dispatches.run)
 			} else {
-				b.s.settled.run = once(b.s.settled.run)
+				b.s.settled.run = cutOnce(b.s.settled.run)
 			}
 			for i, err := range b.sendTogether(messages) {
 				require.NoError(t, err, i)
