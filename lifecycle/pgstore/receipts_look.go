@@ -12,9 +12,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ReceiptWindow is how many receipts one call of [LookForReceipts] looks at: what no index answers is searched a part at
-// a time, some 0.2 s each.
-const ReceiptWindow = 20_000
+// What no index answers is searched a part at a time: so many receipts, and again, for as long as a call has.
+const (
+	receiptWindow = 2000
+	receiptBudget = 20 * time.Millisecond
+)
 
 // ReceiptLook is what somebody looks for among receipts.
 type ReceiptLook struct {
@@ -31,32 +33,61 @@ type ReceiptPart struct {
 	Rows []ReceiptRow
 	// Next is what to go on before; Nil at the end.
 	Next uuid.UUID
-	// Partial is set where the page is not full because [ReceiptWindow] receipts were looked at.
+	// Partial is set where the page is not full because the time for looking was up.
 	Partial bool
 }
 
 // LookForReceipts returns at most limit receipts, newest first, older than one (Nil: from the newest). However many there
-// are, it looks at [ReceiptWindow] of them at most.
+// are, it looks for some 20 ms at most.
 func LookForReceipts(ctx context.Context, q Querier, l ReceiptLook, before uuid.UUID, limit int) (ReceiptPart, error) {
-	p, err := lookForReceipts(ctx, q, l, before, limit)
+	p, err := lookForReceipts(ctx, q, l, before, limit, receiptWindow, receiptBudget)
 	if err != nil {
 		return p, fmt.Errorf("look for receipts: %w", err)
 	}
 	return p, nil
 }
 
-func lookForReceipts(ctx context.Context, q Querier, l ReceiptLook, before uuid.UUID, limit int) (ReceiptPart, error) {
-	var out ReceiptPart
+func lookForReceipts(
+	ctx context.Context, q Querier, l ReceiptLook, before uuid.UUID, limit, window int, budget time.Duration,
+) (out ReceiptPart, err error) {
 	if before == uuid.Nil {
 		before = uuid.Max
 	}
 	var named []string
 	if l.Text != "" {
-		var err error
 		if named, err = receiptsNaming(ctx, q, l.Text); err != nil {
 			return out, err
 		}
 	}
+	for until := time.Now().Add(budget); ; {
+		rows, err := l.inWindow(ctx, q, named, before, limit+1-len(out.Rows), window)
+		if err != nil {
+			return out, err
+		}
+		if out.Rows = append(out.Rows, rows...); len(out.Rows) > limit {
+			out.Rows = out.Rows[:limit]
+			out.Next = out.Rows[limit-1].ID
+			return out, nil
+		}
+		var looked int
+		var last *uuid.UUID
+		ids, args := l.window(named, before, 0, window)
+		if err := q.QueryRow(ctx, `SELECT count(*), (array_agg(k.id ORDER BY k.id))[1] FROM (`+ids+`) k`, args...).Scan(&looked, &last); err != nil {
+			return out, err
+		}
+		if looked < window || last == nil {
+			return out, nil
+		}
+		if before = *last; time.Now().After(until) {
+			out.Next, out.Partial = before, true
+			return out, nil
+		}
+	}
+}
+
+// inWindow reads what is looked for among the newest receipts of a window: it takes these first (OFFSET keeps them apart),
+// whatever the planner thinks of the filter.
+func (l ReceiptLook) inWindow(ctx context.Context, q Querier, named []string, before uuid.UUID, limit, window int) ([]ReceiptRow, error) {
 	w := l.where()
 	if len(l.Verdicts) > 0 {
 		w.add(`EXISTS (
@@ -66,52 +97,34 @@ func lookForReceipts(ctx context.Context, q Querier, l ReceiptLook, before uuid.
 				WHERE f.receipt_id = w.id AND t.verdict = ANY($%d)
 			)`, l.Verdicts)
 	}
-	window, args := l.window(named, before, len(w.args))
+	ids, args := l.window(named, before, len(w.args), window)
 	rows, err := q.Query(ctx, fmt.Sprintf(`
 		SELECT %s
 		FROM (%s) k
-		JOIN webhook_events w ON w.id = k.id
-		LEFT JOIN receipt_outcomes o ON o.receipt_id = w.id
+		CROSS JOIN LATERAL (SELECT * FROM webhook_events w WHERE w.id = k.id OFFSET 0) w
+		LEFT JOIN LATERAL (SELECT * FROM receipt_outcomes o WHERE o.receipt_id = k.id OFFSET 0) o ON true
 		WHERE %s
 		ORDER BY k.id DESC
-		LIMIT %d`, receiptRowColumns, window, w, limit+1), append(w.args, args...)...)
+		LIMIT %d`, receiptRowColumns, ids, w, limit), append(w.args, args...)...)
 	if err != nil {
-		return out, err
+		return nil, err
 	}
-	out.Rows, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (ReceiptRow, error) {
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (ReceiptRow, error) {
 		var r ReceiptRow
 		err := row.Scan(r.scan()...)
 		r.toUTC()
 		return r, err
 	})
-	if err != nil {
-		return out, err
-	}
-	if len(out.Rows) > limit {
-		out.Rows = out.Rows[:limit]
-		out.Next = out.Rows[limit-1].ID
-		return out, nil
-	}
-	var looked int
-	var last *uuid.UUID
-	window, args = l.window(named, before, 0)
-	if err := q.QueryRow(ctx, `SELECT count(*), (array_agg(k.id ORDER BY k.id))[1] FROM (`+window+`) k`, args...).Scan(&looked, &last); err != nil {
-		return out, err
-	}
-	if looked == ReceiptWindow && last != nil {
-		out.Next, out.Partial = *last, true
-	}
-	return out, nil
 }
 
 // window selects the ids to look at, by an index that has them in their order. Its arguments come after n others.
-func (l ReceiptLook) window(named []string, before uuid.UUID, n int) (string, []any) {
+func (l ReceiptLook) window(named []string, before uuid.UUID, n, size int) (string, []any) {
 	sql := func(text string, args ...any) (string, []any) {
 		places := make([]any, len(args))
 		for i := range args {
 			places[i] = n + i + 1
 		}
-		return fmt.Sprintf(text+` ORDER BY id DESC LIMIT `+strconv.Itoa(ReceiptWindow), places...), args
+		return fmt.Sprintf(text+` ORDER BY id DESC LIMIT `+strconv.Itoa(size), places...), args
 	}
 	if l.Text != "" {
 		return sql(`SELECT u.id FROM unnest($%[2]d::text[]::uuid[]) AS u (id) WHERE u.id < $%[1]d`, before, named)
@@ -276,7 +289,7 @@ func CountOutcomes(ctx context.Context, q Querier, since time.Time) (OutcomeCoun
 		FROM (
 			SELECT w.id FROM webhook_events w WHERE w.id >= onward_uuid_floor($1::timestamptz) ORDER BY w.id DESC LIMIT %d
 		) w
-		LEFT JOIN receipt_outcomes o ON o.receipt_id = w.id
+		LEFT JOIN LATERAL (SELECT r.outcome FROM receipt_outcomes r WHERE r.receipt_id = w.id OFFSET 0) o ON true
 		GROUP BY 2
 		UNION ALL
 		SELECT false, a.outcome, (

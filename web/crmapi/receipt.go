@@ -81,6 +81,7 @@ const tagReceipts = "Webhook events"
 func (a *API) registerReceipts(h huma.API) {
 	register(a, h, apitoken.Viewer, operation{
 		method: http.MethodGet, path: "/webhook-events", id: "listReceipts", tag: tagReceipts, summary: "List webhooks that were accepted, newest first",
+		description: "Where a filter selects few, a page holds what a bounded look found: follow next_cursor.",
 	}, a.listReceipts)
 	register(a, h, apitoken.Viewer, operation{
 		method: http.MethodGet, path: "/webhook-events/{id}", id: "getReceipt", tag: tagReceipts, summary: "One webhook: the raw request, and what came of it",
@@ -115,51 +116,31 @@ func (a *API) listReceipts(ctx context.Context, in *listReceiptsInput) (*pageOut
 	if err := checkAnyOf("query.outcome", in.Outcome, outcomes()); err != nil {
 		return nil, err
 	}
-	condition, args := in.where(behind)
-	rows, err := a.opts.Pool.Query(ctx, `SELECT `+receiptColumns+receiptTables+condition+fmt.Sprintf(`
-		ORDER BY w.id DESC
-		LIMIT $%d`, len(args)+1), append(args, in.Limit+1)...)
-	if err != nil {
-		return nil, fmt.Errorf("list receipts: %w", err)
-	}
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Receipt, error) {
-		var r Receipt
-		err := row.Scan(r.scan()...)
-		r.toUTC()
-		return r, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list receipts: %w", err)
-	}
-	return page(in.Paging, list, found, func(r Receipt) Receipt { return r }, func(r Receipt) any { return receiptPosition{r.ID} })
-}
-
-// where selects by id wherever it can: the partitions are cut by it.
-func (in *listReceiptsInput) where(behind *receiptPosition) (string, []any) {
-	condition, args := `true`, []any{}
-	where := func(sql string, arg any) {
-		args = append(args, arg)
-		condition += fmt.Sprintf("\n\t\tAND "+sql, len(args))
-	}
-	if behind != nil {
-		where(`w.id < $%d`, behind.ID)
-	}
+	look := pgstore.ReceiptLook{ReceiptFilter: pgstore.ReceiptFilter{Outcomes: in.Outcome, Since: in.After, Until: in.Before}}
 	if !in.After.IsZero() {
-		where(`w.received_at > $%[1]d AND w.id >= onward_uuid_floor($%[1]d::timestamptz - interval '1 hour')`, in.After)
-	}
-	if !in.Before.IsZero() {
-		where(`w.received_at < $%[1]d AND w.id < onward_uuid_floor($%[1]d::timestamptz + interval '1 hour')`, in.Before)
+		look.Since = in.After.Add(time.Microsecond) // it does not count itself
 	}
 	if in.Provider != "" {
-		where(`w.provider = $%d`, in.Provider)
+		look.Providers = []string{in.Provider}
 	}
 	if in.Kind != "" {
-		where(`w.kind = $%d`, in.Kind)
+		look.Kinds = []string{in.Kind}
 	}
-	if len(in.Outcome) > 0 {
-		where(`COALESCE(o.outcome, 'pending') = ANY($%d)`, in.Outcome)
+	found, err := pgstore.LookForReceipts(ctx, a.opts.Pool, look, orZero(behind).ID, in.Limit)
+	if err != nil {
+		return nil, err
 	}
-	return condition, args
+	out := &pageOutput[Receipt]{Body: Page[Receipt]{Items: make([]Receipt, 0, len(found.Rows))}}
+	for _, r := range found.Rows {
+		out.Body.Items = append(out.Body.Items, Receipt{
+			ID: r.ID, Provider: r.Provider, Kind: r.Kind, DedupeKey: r.DedupeKey, ContactKey: orNull(r.ContactKey), ReceivedAt: r.ReceivedAt,
+			Outcome: r.Outcome, Detail: orNull(r.Detail), MatchKey: orNull(r.MatchKey), ProcessedAt: r.ProcessedAt,
+		})
+	}
+	if found.Next != uuid.Nil {
+		out.Body.NextCursor, err = encodeCursor(list, receiptPosition{found.Next})
+	}
+	return out, err
 }
 
 func (a *API) getReceipt(ctx context.Context, in *PathID) (*struct{ Body ReceiptDetail }, error) {
