@@ -41,13 +41,25 @@ func TestCampaign_waitsForItsHour(t *testing.T) {
 	soon, soonPhone, _ := s.business("")
 	never, neverPhone, _ := s.business("")
 	later, laterPhone, _ := s.business("")
-	waits := create("soon", time.Now().Add(2*time.Second), soon)
-	cancelled := create("cancelled", time.Now().Add(2*time.Second), never)
-	far := create("far", time.Now().Add(time.Hour), later)
+	waits := create("soon", time.Now().Add(time.Hour), soon)
+	cancelled := create("cancelled", time.Now().Add(time.Hour), never)
+	far := create("far", time.Now().Add(2*time.Hour), later)
 	s.eventually("the audience is frozen before the hour", func() bool { return frozen(waits) && frozen(far) })
 	s.call("POST", "/campaigns/"+cancelled+"/cancel", object{"reason": "changed our mind"}, nil, 202)
 	require.Equal(t, "cancelled", status(cancelled))
+	require.Equal(t, "scheduled", status(waits))
 
+	// The hour comes: it is put to now, and what sleeps until it wakes.
+	ids := []string{waits, cancelled}
+	const fanOut = `kind = 'campaign_fan_out' AND state = 'scheduled'
+		AND (args ->> 'campaign_id')::bigint IN (SELECT id FROM campaigns WHERE public_id = ANY($1::text[]::uuid[]))`
+	s.eventually("they sleep", func() bool {
+		return s.count(`SELECT count(*) FROM river_job WHERE `+fanOut, []string{waits, far}) == 2
+	})
+	_, err := s.db.Pool.Exec(t.Context(), `UPDATE campaigns SET send_at = clock_timestamp() WHERE public_id = ANY($1::text[]::uuid[])`, ids)
+	require.NoError(t, err)
+	_, err = s.db.Pool.Exec(t.Context(), `UPDATE river_job SET state = 'available', scheduled_at = now() WHERE `+fanOut, ids)
+	require.NoError(t, err)
 	s.awaitMessage(waits, soon, "delivered")
 	require.Equal(t, 1, calls(soonPhone))
 	var sent time.Time
