@@ -269,7 +269,7 @@ func TestPromise4_holdsOnTheSameAddressesDoNotDeadlock(t *testing.T) {
 func TestPromise4_stuckDispatchDelaysItsAddressAlone(t *testing.T) {
 	t.Parallel()
 
-	b := setup(t, func(o *inbox.Options) { o.CommitTimeout, o.Committers = 2*time.Second, 1 })
+	b := setup(t, func(o *inbox.Options) { o.CommitTimeout, o.Committers = 5*time.Second, 1 }) // time for the others on a slow machine
 	const address = "+15550000001"
 	release := b.block(t, `UPDATE messages SET state = 'dispatching' WHERE id = $1`, b.addMessage(t, address))
 
@@ -278,7 +278,7 @@ func TestPromise4_stuckDispatchDelaysItsAddressAlone(t *testing.T) {
 	for n := range 8 {
 		held = append(held, stop(n, address))
 	}
-	for n := range 50 {
+	for n := range 20 {
 		others = append(others, status(n))
 	}
 	answersHeld, waitHeld := b.acceptAsync(t.Context(), held)
