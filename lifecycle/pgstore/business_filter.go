@@ -184,10 +184,27 @@ func (w *where) search(q string) {
 		before = "% "
 	}
 	terms := "s.document LIKE onward_fold(" + w.arg(before+escapeLike(q)+"%") + ")"
+	if number := longNumber(q); number != "" && len(number)+wholeSearch <= len(q) && !w.probes {
+		// By the number alone, since the index reads a list for each three letters, and those of names and of providers of
+		// mailboxes are long. What is added to the document keeps the rest off the index.
+		terms = "(s.document LIKE " + w.arg("%"+number+"%") + " AND " + strings.Replace(terms, "s.document", "s.document || ''", 1) + ")"
+	}
 	if digits := phoneDigits(q); digits != "" && digits != q {
 		terms = "(" + terms + " OR s.document LIKE " + w.arg("%"+digits+"%") + ")"
 	}
 	w.beside("business_search s", "s.business_id", terms)
+}
+
+// longNumber returns the longest run of digits in a text where that says most about it: five digits or more are rare.
+func longNumber(q string) string {
+	const long = 5
+	best := ""
+	for _, run := range strings.FieldsFunc(q, func(r rune) bool { return r < '0' || r > '9' }) {
+		if len(run) >= long && len(run) > len(best) {
+			best = run
+		}
+	}
+	return best
 }
 
 // escapeLike takes the meaning from what LIKE would read as a pattern.

@@ -48,16 +48,17 @@ type Beginner interface {
 }
 
 // How long each way to a page may take before the next is tried. Which is right depends on how many match and where in
-// the order they are, and of a filter of several parts no planner knows that.
+// the order they are, and of a filter of several parts no planner knows that. Together they stay below the 50 ms that an
+// operator waits (docs/queries.md).
 const (
 	// As the planner would: mostly it walks the order and takes what matches, which is right where much does.
-	walkPatience = 15 * time.Millisecond
+	walkPatience = 10 * time.Millisecond
 	// By the filter's indexes alone, then sorted: right where little matches.
-	filterPatience = 60 * time.Millisecond
+	filterPatience = 20 * time.Millisecond
 	// Where each part of a filter is frequent and the whole is rare, neither comes to an end. Then businesses are looked
 	// through in order, window by window, for as long as the budget lasts.
-	listWindow = 1000
-	listBudget = 15 * time.Millisecond
+	listWindow = 500
+	listBudget = 8 * time.Millisecond
 )
 
 // ListBusinesses returns at most limit businesses that the filter selects, in order, beginning behind a position (nil: at

@@ -44,7 +44,7 @@ func (a *API) listMessages(ctx context.Context, in *listMessagesInput) (*pageOut
 // No index has the states of messages: each send would write it several times. So messages are looked through in order, so
 // many at a time, for as long as the budget lasts; those of a campaign or business among themselves.
 const (
-	messageWindow = 2000
+	messageWindow = 500
 	messageBudget = 15 * time.Millisecond
 )
 
