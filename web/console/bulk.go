@@ -88,6 +88,9 @@ func bulkBody(filter url.Values) map[string]any {
 }
 
 func (c *Console) bulkForm(v *visit) error {
+	if err := onlyFilters(v.r.URL.Query(), businessFilters(), "sort"); err != nil {
+		return err
+	}
 	p := bulkFormPage{Filter: selection(v.r, businessFilters())}
 	p.Query = p.Filter.Encode()
 	for _, name := range businessFilters() {
@@ -113,6 +116,9 @@ func (v *visit) bulkRequest(dry bool) (map[string]any, error) {
 	q, err := url.ParseQuery(v.form("query"))
 	if err != nil {
 		return nil, field("query", "This is no filter: go back to the list.")
+	}
+	if err := onlyFilters(q, businessFilters(), "sort"); err != nil {
+		return nil, err
 	}
 	filter := selection(&http.Request{URL: &url.URL{RawQuery: q.Encode()}}, businessFilters())
 	body := map[string]any{"action": v.form("action"), "filter": bulkBody(filter), "dry_run": dry, "reason": v.form("reason")}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -65,6 +66,17 @@ func selection(r *http.Request, names []string) url.Values {
 		}
 	}
 	return out
+}
+
+// onlyFilters refuses an address that says more than the filters that are known: what is left out of a filter is left in
+// what is acted on.
+func onlyFilters(q url.Values, names []string, also ...string) error {
+	for name := range q {
+		if !slices.Contains(names, name) && !slices.Contains(also, name) {
+			return refuse(http.StatusBadRequest, "There is no filter “"+name+"”: nothing is done by a filter that is not understood. Go back to the list.")
+		}
+	}
+	return nil
 }
 
 func (c *Console) readBusinesses(v *visit) (businessListPage, error) {

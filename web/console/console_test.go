@@ -141,6 +141,19 @@ func TestHome_needs(t *testing.T) {
 	require.NotContains(t, page, "Nothing needs you")
 }
 
+// A filter that is not understood must not become one that selects everything.
+func TestActs_refuseUnknownFilters(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	cookie := b.login(apitoken.Operator)
+	for _, path := range []string{"/businesses/bulk?category%3dbakery", "/businesses/bulk?category=bakery&evil=1", "/queue/act?verb=cancel&kind%3dreply"} {
+		require.Equal(t, http.StatusBadRequest, b.send(cookie, http.MethodGet, path, nil).StatusCode, path)
+	}
+	form := url.Values{"query": {"category%3dbakery"}, "action": {"tag"}, "tag": {"x"}, "previewed": {"yes"}, "reason": {"x"}}
+	require.Equal(t, http.StatusBadRequest, b.send(cookie, http.MethodPost, "/businesses/bulk", form).StatusCode)
+	require.Empty(t, b.asked)
+}
+
 func TestViews(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -149,6 +162,7 @@ func TestViews(t *testing.T) {
 	require.Equal(t, "/businesses?contact_status=replied", b.send(cookie, http.MethodPost, "/businesses/views", form).Header.Get("Location"))
 	page := b.send(cookie, http.MethodGet, "/businesses", nil).Body
 	require.Contains(t, page, "Replied, not bought")
+	require.Contains(t, page, `href="/businesses?contact_status=replied"`)
 	require.Contains(t, page, "View “Replied, not bought” saved.")
 	require.NotContains(t, b.send(cookie, http.MethodGet, "/businesses", nil).Body, "saved.", "what came of an act is told once")
 	require.NotContains(t, b.send(b.login(apitoken.Admin), http.MethodGet, "/businesses", nil).Body, `href="/businesses?contact_status=replied"`, "views are each token's own")

@@ -85,6 +85,9 @@ func (c *Console) actBody(verb string, f url.Values) (map[string]any, error) {
 
 // tryJobs shows what an act would do to the jobs of a filter, and asks for the reason.
 func (c *Console) tryJobs(v *visit) error {
+	if err := onlyFilters(v.r.URL.Query(), actFilters(), "verb"); err != nil {
+		return err
+	}
 	p := actPage{Verb: v.query("verb"), Filter: selection(v.r, actFilters()), Example: "The database was full"}
 	if p.Verb == string(jobadmin.Cancel) {
 		p.Example = "Enqueued by mistake"

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +22,7 @@ func words() template.FuncMap {
 		"errorWords": errorWords, "badge": badge, "label": label, "when": when, "day": day, "count": count, "money": money, "percent": percent,
 		"duration": duration, "age": age, "plural": plural, "short": short, "dash": dash, "has": has, "join": strings.Join,
 		"lines": lines, "line": lineChart, "bars": barChart, "meter": meter, "spark": spark, "text": text,
-		"one": one, "capital": capital, "itemTone": itemTone, "phone": phone, "add": func(a, b int) int { return a + b },
+		"query": query, "one": one, "capital": capital, "itemTone": itemTone, "phone": phone, "add": func(a, b int) int { return a + b },
 	}
 }
 
@@ -52,6 +53,16 @@ func tone(word string) string {
 		return toneDone
 	}
 	return toneNone
+}
+
+// query writes a filter into an address, behind its question mark. A plain string there would be taken for one value: its
+// signs escaped, the filter would be none.
+func query(encoded string) (template.URL, error) {
+	q, err := url.ParseQuery(encoded)
+	if err != nil {
+		return "", err
+	}
+	return template.URL(q.Encode()), nil //nolint:gosec // encoded
 }
 
 // label writes a word of the field for people: sms_sent is "SMS sent".

@@ -105,6 +105,12 @@ func TestConsole_aFailureGroupIsRetried(t *testing.T) {
 	b.open("/queue")
 	b.shows("No space left on device")
 	b.shows("4 jobs")
+	// From the list of all jobs, too, an act is on those that the list shows.
+	b.open("/queue/jobs?kind=send&state=discarded")
+	b.do(chromedp.Click(chromedp.CSS(`.panel-strip a[href*="verb=retry"]`)))
+	b.shows("Retry jobs")
+	require.Equal(t, "?kind=send&state=discarded&verb=retry", eval[string](b, `"?" + [...new URLSearchParams(location.search)].sort().map(p => p.join("=")).join("&")`))
+	b.open("/queue")
 	b.do(chromedp.Click(chromedp.CSS(`a[href*="verb=retry"]`)), chromedp.WaitVisible(chromedp.CSS(`#would`)))
 	require.Equal(t, "3", eval[string](b, `document.querySelector("#would").textContent`))
 	b.shows("the message may have gone out")

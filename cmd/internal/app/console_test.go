@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,7 +28,7 @@ type tab struct {
 }
 
 // browse starts a browser that is logged in with a role.
-func (s *stack) browse(role apitoken.Role) *tab {
+func (s *stack) browse(role apitoken.Role, options ...chromedp.ExecAllocatorOption) *tab {
 	s.Helper()
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
@@ -37,8 +38,10 @@ func (s *stack) browse(role apitoken.Role) *tab {
 		}
 	}
 	require.NotEmpty(s, path, "the console's tests need a browser: make test installs chromium, or apt-get install chromium")
-	allocator, stop := chromedp.NewExecAllocator(s.Context(), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1280, 900))...)
+	allocator, stop := chromedp.NewExecAllocator(s.Context(), slices.Concat(chromedp.DefaultExecAllocatorOptions[:], []chromedp.ExecAllocatorOption{
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1280, 900),
+		chromedp.Flag("force-prefers-reduced-motion", true), // what is looked at is not on its way to what it will be
+	}, options)...)
 	s.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(allocator)
 	s.Cleanup(cancel)

@@ -154,7 +154,11 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     times();
-    const here = $("nav a[aria-current]");
-    if (here && here.scrollIntoView) here.scrollIntoView({ block: "nearest", inline: "center" });
+    // Where the navigation is a strip, the page that one is on is in sight. Not by scrollIntoView, from which on Tab would go
+    // on from there, past the link that skips the navigation.
+    for (const here of all("nav a[aria-current]")) {
+      const strip = here.closest("nav");
+      strip.scrollLeft += here.getBoundingClientRect().left - strip.getBoundingClientRect().left - (strip.clientWidth - here.offsetWidth) / 2;
+    }
   });
 })();
