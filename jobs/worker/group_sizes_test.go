@@ -17,15 +17,12 @@ import (
 var groupSizes = []int{1, 2, 3, 7, 64, 100, 2 * maxGroup}
 
 // cutOnce ends the backend of the first transaction, when it has done everything but commit.
-func cutOnce(run func(context.Context, func(pgx.Tx) error) error) func(context.Context, func(pgx.Tx) error) error {
+func cutOnce(run transact) transact {
 	var cut sync.Once
-	return func(ctx context.Context, fn func(pgx.Tx) error) error {
-		return run(ctx, func(tx pgx.Tx) error {
-			if err := fn(tx); err != nil {
-				return err
-			}
-			var err error
-			cut.Do(func() { _, err = tx.Exec(ctx, `SELECT pg_terminate_backend(pg_backend_pid())`) })
+	return func(ctx context.Context, first func(*pgx.Batch), fn func(pgx.Tx, *pgx.Batch) error) error {
+		return run(ctx, first, func(tx pgx.Tx, last *pgx.Batch) error {
+			err := fn(tx, last)
+			cut.Do(func() { last.Queue(`SELECT pg_terminate_backend(pg_backend_pid())`) })
 			return err
 		})
 	}

@@ -58,8 +58,8 @@ func TestPace_databaseThatIsSlowerThanTheSlots(t *testing.T) {
 	b := setup(t, nil)
 	message, _ := b.message(0, jobs.ChannelSMS, someone)
 	run, reserved := b.s.slots.run, 0
-	b.s.slots.run = func(ctx context.Context, fn func(pgx.Tx) error) error {
-		err := run(ctx, fn)
+	b.s.slots.run = func(ctx context.Context, first func(*pgx.Batch), fn func(pgx.Tx, *pgx.Batch) error) error {
+		err := run(ctx, first, fn)
 		reserved++
 		time.Sleep(60 * time.Millisecond) // the way back of its commit
 		return err

@@ -59,7 +59,9 @@ type sender struct {
 
 func newSender(o Options, zones *recipienttime.Zones) *sender {
 	s := &sender{Options: o, zones: zones, startWithin: startWithin}
-	s.slots, s.dispatches, s.settled = newGroup(o.Pool, s.takeSlots), newGroup(o.Pool, s.decideAll), newGroup(o.Pool, s.acceptedAll)
+	s.slots = newGroup(o.Pool, groupWork[*slotItem]{apply: s.takeSlots})
+	s.dispatches = newGroup(o.Pool, groupWork[*dispatchItem]{apply: s.decideAll})
+	s.settled = newGroup(o.Pool, groupWork[*settleItem]{apply: s.acceptedAll})
 	s.slots.committers = 1 // all of them want the sender's row
 	return s
 }
@@ -282,7 +284,9 @@ func (s *sender) takeSlot(ctx context.Context, args jobs.SendArgs, address strin
 	item := &slotItem{member: newMember(), messageID: args.MessageID, channel: args.Channel, address: address, ahead: ahead}
 	err := s.slots.do(ctx, item)
 	if errors.Is(err, errNotInGroup) {
-		err = s.slots.run(ctx, func(tx pgx.Tx) error { return s.takeSlots(ctx, tx, []*slotItem{item}) })
+		err = s.slots.run(ctx, func(*pgx.Batch) {}, func(tx pgx.Tx, last *pgx.Batch) error {
+			return s.takeSlots(ctx, tx, last, []*slotItem{item})
+		})
 	}
 	return item.got, err
 }

@@ -33,7 +33,7 @@ type slotItem struct {
 // The commit does not wait for the disk: a crash of the database may forget the slots of the last fraction of a
 // second, which costs a few calls too soon and no promise, while waiting would bound every sender to the disk's
 // pace, since each holds the sender's row.
-func (s *sender) takeSlots(ctx context.Context, tx pgx.Tx, items []*slotItem) error {
+func (s *sender) takeSlots(ctx context.Context, tx pgx.Tx, last *pgx.Batch, items []*slotItem) error {
 	// One order of locks for everybody.
 	order := slices.Clone(items)
 	slices.SortStableFunc(order, func(a, b *slotItem) int {
@@ -44,7 +44,7 @@ func (s *sender) takeSlots(ctx context.Context, tx pgx.Tx, items []*slotItem) er
 		for n < len(order) && order[n].channel == order[0].channel && order[n].address == order[0].address {
 			n++
 		}
-		if err := takeSlotsOf(ctx, tx, order[:n]); err != nil {
+		if err := takeSlotsOf(ctx, tx, last, order[:n]); err != nil {
 			return err
 		}
 		order = order[n:]
@@ -66,7 +66,7 @@ type pacer struct {
 }
 
 // takeSlotsOf takes slots of one sender. A sender that is not listed gives none.
-func takeSlotsOf(ctx context.Context, tx pgx.Tx, items []*slotItem) error {
+func takeSlotsOf(ctx context.Context, tx pgx.Tx, last *pgx.Batch, items []*slotItem) error {
 	channel, address := items[0].channel, items[0].address
 	ids := make([]int64, len(items))
 	for i, item := range items {
@@ -116,13 +116,10 @@ func takeSlotsOf(ctx context.Context, tx pgx.Tx, items []*slotItem) error {
 	if taken == 0 {
 		return nil
 	}
-	_, err := tx.Exec(ctx, `
+	last.Queue(`
 		UPDATE senders
 		SET next_slot_at = to_timestamp($3::float8), slowdown = $4::float8::numeric
 		WHERE channel = $1 AND address = $2`, channel, address, p.next, p.slowdown)
-	if err != nil {
-		return fmt.Errorf("take slots: %w", err)
-	}
 	return nil
 }
 
@@ -163,7 +160,7 @@ type dispatchItem struct {
 }
 
 // decideAll dispatches the messages against which nothing speaks; the others are left alone.
-func (s *sender) decideAll(ctx context.Context, tx pgx.Tx, items []*dispatchItem) error {
+func (s *sender) decideAll(ctx context.Context, tx pgx.Tx, last *pgx.Batch, items []*dispatchItem) error {
 	byID := make(map[int64]*dispatchItem, len(items))
 	ids := make([]int64, 0, len(items))
 	for _, i := range items {
@@ -202,7 +199,8 @@ func (s *sender) decideAll(ctx context.Context, tx pgx.Tx, items []*dispatchItem
 			MessageID: i.id, CampaignID: i.campaignID, Up: true, From: lifecycle.MessageQueued, To: lifecycle.MessageDispatching,
 		}
 	}
-	return pgstore.CountRaised(ctx, tx, moved)
+	pgstore.CountRaisedQueued(last, moved)
+	return nil
 }
 
 // goes reports whether nothing speaks against a message; it is composed then.
@@ -301,7 +299,7 @@ type settleItem struct {
 }
 
 // acceptedAll is [sender.accepted] for many.
-func (s *sender) acceptedAll(ctx context.Context, tx pgx.Tx, items []*settleItem) error {
+func (s *sender) acceptedAll(ctx context.Context, tx pgx.Tx, last *pgx.Batch, items []*settleItem) error {
 	reports, facts, keys := make([]pgstore.Report, len(items)), make([]pgstore.Fact, len(items)), make([]string, len(items))
 	for k, i := range items {
 		sid := cleanKey(i.accepted.SID)
@@ -319,8 +317,7 @@ func (s *sender) acceptedAll(ctx context.Context, tx pgx.Tx, items []*settleItem
 	if err != nil {
 		return err
 	}
-	batch := &pgx.Batch{}
-	applied, err := pgstore.ApplyQueued(ctx, tx, facts, batch)
+	applied, err := pgstore.ApplyQueued(ctx, tx, facts, last)
 	if err != nil {
 		return err
 	}
@@ -328,12 +325,7 @@ func (s *sender) acceptedAll(ctx context.Context, tx pgx.Tx, items []*settleItem
 	if err != nil {
 		return err
 	}
-	pgstore.CountRaisedQueued(batch, raised)
-	if batch.Len() > 0 {
-		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-			return fmt.Errorf("write statuses, transitions and counters: %w", err)
-		}
-	}
+	pgstore.CountRaisedQueued(last, raised)
 	for k, i := range items {
 		i.applied = applied[k : k+1]
 	}

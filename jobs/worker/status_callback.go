@@ -24,14 +24,12 @@ func (a *applier) workStatusCallback(ctx context.Context, job *river.Job[jobs.St
 
 // statusCallbackGroup is the group of status callbacks of one process.
 func (a *applier) statusCallbackGroup() *group[*groupItem] {
-	return newGroup(a.Pool, a.statusCallbacks)
+	return newGroup(a.Pool, groupWork[*groupItem]{first: readReceipts, apply: a.statusCallbacks})
 }
 
-// statusCallbacks applies a group of callbacks. One that finds no message goes alone: it has to wait.
-func (a *applier) statusCallbacks(ctx context.Context, tx pgx.Tx, items []*groupItem) error {
-	if err := readReceipts(ctx, tx, items); err != nil {
-		return err
-	}
+// statusCallbacks applies a group of callbacks whose receipts were read. One that finds no message goes alone: it has to
+// wait.
+func (a *applier) statusCallbacks(ctx context.Context, tx pgx.Tx, last *pgx.Batch, items []*groupItem) error {
 	var ready []*groupItem
 	var callbacks []callback
 	for _, i := range items {
@@ -59,8 +57,7 @@ func (a *applier) statusCallbacks(ctx context.Context, tx pgx.Tx, items []*group
 		}
 		found, receipts, reports = append(found, i), append(receipts, i.receipt), append(reports, callbacks[k].report(ids[k], i.receipt))
 	}
-	batch := &pgx.Batch{}
-	results, raised, err := a.messageReports(ctx, tx, receipts, reports, batch)
+	results, raised, err := a.messageReports(ctx, tx, receipts, reports, last)
 	if err != nil {
 		return err
 	}
@@ -72,11 +69,8 @@ func (a *applier) statusCallbacks(ctx context.Context, tx pgx.Tx, items []*group
 			}
 		}
 	}
-	markReceipts(batch, items)
-	pgstore.CountRaisedQueued(batch, raised)
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("write statuses, transitions, outcomes and counters: %w", err)
-	}
+	markReceipts(last, items)
+	pgstore.CountRaisedQueued(last, raised)
 	return nil
 }
 

@@ -111,13 +111,10 @@ func ApplyQueued(ctx context.Context, tx pgx.Tx, facts []Fact, batch *pgx.Batch)
 		// What the column keeps: without this the first fold and a later refold would see different times.
 		facts[i].OccurredAt = facts[i].OccurredAt.UTC().Truncate(time.Microsecond)
 	}
-	businesses, err := lockBusinesses(ctx, tx, facts)
-	if err != nil {
-		return nil, err
-	}
-	ids, err := insertFacts(ctx, tx, facts)
-	if err != nil {
-		return nil, err
+	first := &pgx.Batch{}
+	businesses, ids := lockBusinesses(first, facts), insertFacts(first, facts)
+	if err := tx.SendBatch(ctx, first).Close(); err != nil {
+		return nil, fmt.Errorf("lock businesses and insert facts: %w", err)
 	}
 	applied := make([]Applied, len(facts))
 	var fresh []int
@@ -180,47 +177,47 @@ func (b *business) fold(f lifecycle.Fact) []lifecycle.Change {
 	return changes
 }
 
-// lockBusinesses reads and locks, by ascending id, every business that a fact names.
-func lockBusinesses(ctx context.Context, tx pgx.Tx, facts []Fact) (map[int64]*business, error) {
+// lockBusinesses queues the read and lock, by ascending id, of every business that a fact names. The result is filled when
+// the batch has been read.
+func lockBusinesses(batch *pgx.Batch, facts []Fact) map[int64]*business {
 	ids := make([]int64, 0, len(facts))
 	for _, f := range facts {
 		ids = append(ids, f.BusinessID)
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-	rows, err := tx.Query(ctx, `
+	found := make(map[int64]*business, len(ids))
+	batch.Queue(`
 		SELECT id, reached, bounced, purchased, opted_out, website_status, subscription_status, ticket_status, folded_at, folded_key,
 			erased_at IS NOT NULL
 		FROM businesses
 		WHERE id = ANY($1)
 		ORDER BY id
-		FOR NO KEY UPDATE`, ids)
-	if err != nil {
-		return nil, fmt.Errorf("lock businesses: %w", err)
-	}
-	found := make(map[int64]*business, len(ids))
-	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*business, error) {
-		b := &business{}
-		err := row.Scan(&b.id, &b.state.Contact.Reached, &b.state.Contact.Bounced, &b.state.Contact.Purchased, &b.state.Contact.OptedOut,
-			&b.state.Website, &b.state.Subscription, &b.state.Ticket, &b.foldedAt, &b.key, &b.erased)
-		return b, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("lock businesses: %w", err)
-	}
-	for _, b := range list {
-		found[b.id] = b
-	}
-	for _, id := range ids {
-		if found[id] == nil {
-			return nil, fmt.Errorf("lock business %d: %w", id, ErrNoBusiness)
+		FOR NO KEY UPDATE`, ids).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			b := &business{}
+			if err := rows.Scan(&b.id, &b.state.Contact.Reached, &b.state.Contact.Bounced, &b.state.Contact.Purchased, &b.state.Contact.OptedOut,
+				&b.state.Website, &b.state.Subscription, &b.state.Ticket, &b.foldedAt, &b.key, &b.erased); err != nil {
+				return fmt.Errorf("lock businesses: %w", err)
+			}
+			found[b.id] = b
 		}
-	}
-	return found, nil
+		if err := rows.Err(); err != nil {
+			return fmt.Errorf("lock businesses: %w", err)
+		}
+		for _, id := range ids {
+			if found[id] == nil {
+				return fmt.Errorf("lock business %d: %w", id, ErrNoBusiness)
+			}
+		}
+		return nil
+	})
+	return found
 }
 
-// insertFacts returns the ids of the facts that were new, by key.
-func insertFacts(ctx context.Context, tx pgx.Tx, facts []Fact) (map[string]int64, error) {
+// insertFacts queues the insert of facts. The result, the ids of those that were new by key, is filled when the batch has
+// been read.
+func insertFacts(batch *pgx.Batch, facts []Fact) map[string]int64 {
 	n := len(facts)
 	var (
 		business, message, action, job = make([]int64, n), make([]*int64, n), make([]*int64, n), make([]*int64, n)
@@ -235,24 +232,23 @@ func insertFacts(ctx context.Context, tx pgx.Tx, facts []Fact) (map[string]int64
 		at[i], source[i], receipt[i], message[i] = f.OccurredAt, string(f.Source), uuidText(f.ReceiptID), orNil(f.MessageID)
 		action[i], job[i], key[i], note[i] = orNil(f.ActionID), orNil(f.JobID), f.Key, orNil(f.Note)
 	}
-	rows, err := tx.Query(ctx, `
+	ids := make(map[string]int64, n)
+	batch.Queue(`
 		INSERT INTO facts (business_id, site_id, event, axis, occurred_at, source, receipt_id, message_id, action_id, job_id, dedupe_key, note)
 		SELECT *
 		FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::text[],
 			$7::text[]::uuid[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[])
 		ON CONFLICT (dedupe_key) DO NOTHING
 		RETURNING id, dedupe_key`,
-		business, site, event, axis, at, source, receipt, message, action, job, key, note)
-	if err != nil {
-		return nil, fmt.Errorf("insert facts: %w", err)
-	}
-	ids := make(map[string]int64, n)
-	var id int64
-	var k string
-	if _, err := pgx.ForEachRow(rows, []any{&id, &k}, func() error { ids[k] = id; return nil }); err != nil {
-		return nil, fmt.Errorf("insert facts: %w", err)
-	}
-	return ids, nil
+		business, site, event, axis, at, source, receipt, message, action, job, key, note).Query(func(rows pgx.Rows) error {
+		var id int64
+		var k string
+		if _, err := pgx.ForEachRow(rows, []any{&id, &k}, func() error { ids[k] = id; return nil }); err != nil {
+			return fmt.Errorf("insert facts: %w", err)
+		}
+		return nil
+	})
+	return ids
 }
 
 // loadForRefold reads the whole history of each business that got a fact older than what it has folded.

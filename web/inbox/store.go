@@ -16,6 +16,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"onward/jobs/jobtrace"
+	"onward/jobs/pipeline"
 )
 
 // errOutage marks an error that is no single receipt's fault: the database is away, or refuses every write.
@@ -36,11 +37,14 @@ func (i *Inbox) store(ctx context.Context, batch []*entry) (stored, error) {
 	}
 	defer conn.Release()
 
-	var s stored
-	err = pgx.BeginTxFunc(ctx, conn, i.txOptions(), func(tx pgx.Tx) (err error) {
-		s, err = i.insert(ctx, tx, batch)
-		return err
-	})
+	s := stored{ids: make(map[uuid.UUID]struct{}, len(batch))}
+	// READ COMMITTED is spelled out because insert relies on each statement seeing what was committed before it.
+	err = pipeline.Run(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted},
+		func(first *pgx.Batch) {
+			first.Queue(i.lockTimeout())
+			insertReceipts(first, batch, s.ids)
+		},
+		func(tx pgx.Tx, last *pgx.Batch) error { return i.insert(ctx, tx, last, batch, &s) })
 	if err == nil {
 		return s, nil
 	}
@@ -50,14 +54,11 @@ func (i *Inbox) store(ctx context.Context, batch []*entry) (stored, error) {
 	return stored{}, fmt.Errorf("inbox: store %d receipts: %w", len(batch), err)
 }
 
-// txOptions begins a transaction that waits for any one lock at most a fifth of CommitTimeout: when a dispatch is stuck
-// and holds its address, there is time left to store the others. READ COMMITTED is spelled out because insert relies on
-// each statement seeing what was committed before it. Both go in one round trip.
-func (i *Inbox) txOptions() pgx.TxOptions {
-	lockTimeout := max(i.opts.CommitTimeout/5, time.Millisecond)
-	return pgx.TxOptions{
-		BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = " + strconv.FormatInt(lockTimeout.Milliseconds(), 10),
-	}
+// lockTimeout has a transaction wait for any one lock at most a fifth of CommitTimeout: when a dispatch is stuck and holds
+// its address, there is time left to store the others.
+func (i *Inbox) lockTimeout() string {
+	d := max(i.opts.CommitTimeout/5, time.Millisecond)
+	return "SET LOCAL lock_timeout = " + strconv.FormatInt(d.Milliseconds(), 10)
 }
 
 // refusesAll tells errors that every statement would get from those that may come from one receipt.
@@ -88,22 +89,15 @@ func withCause(ctx context.Context, err error) error {
 	return err
 }
 
-// insert stores the batch's receipts; for those that are new, also their jobs (or the outcome of those that have none) and
-// their holds.
-func (i *Inbox) insert(ctx context.Context, tx pgx.Tx, batch []*entry) (stored, error) {
-	ids, err := insertReceipts(ctx, tx, batch)
-	if err != nil {
-		return stored{}, fmt.Errorf("insert receipts: %w", err)
-	}
-	s := stored{ids: ids}
-
+// insert stores, of the receipts that were new, the jobs (or the outcome of those that have none) and the holds.
+func (i *Inbox) insert(ctx context.Context, tx pgx.Tx, last *pgx.Batch, batch []*entry, s *stored) error {
 	var (
 		held    []*entry
 		ignored []uuid.UUID
 		params  []river.InsertManyParams
 	)
 	for _, e := range batch {
-		if _, ok := ids[e.id]; !ok {
+		if _, ok := s.ids[e.id]; !ok {
 			continue
 		}
 		if e.hold != nil {
@@ -117,15 +111,26 @@ func (i *Inbox) insert(ctx context.Context, tx pgx.Tx, batch []*entry) (stored, 
 		s.queues = appendQueue(s.queues, e.job)
 	}
 
-	if s.inFlight, err = insertAside(ctx, tx, held, ignored); err != nil {
-		return stored{}, err
-	}
 	if len(params) > 0 {
 		if _, err := i.opts.River.InsertManyFastTx(ctx, tx, params); err != nil {
-			return stored{}, fmt.Errorf("insert jobs: %w", err)
+			return fmt.Errorf("insert jobs: %w", err)
 		}
 	}
-	return s, nil
+	if len(ignored) > 0 {
+		last.Queue(`
+			INSERT INTO receipt_outcomes (receipt_id, outcome)
+			SELECT unnest($1::uuid[]), 'ignored'`, ignored)
+	}
+	if len(held) == 0 {
+		return nil
+	}
+	// Not with the COMMIT: a hold may wait longer than there is time, and must not be committed after its caller was refused.
+	holds := &pgx.Batch{}
+	s.inFlight = insertHolds(holds, held)
+	if err := tx.SendBatch(ctx, holds).Close(); err != nil {
+		return fmt.Errorf("insert holds: %w", err)
+	}
+	return nil
 }
 
 // insertOpts are those of an entry's job beside its own; nil for none.
@@ -136,9 +141,9 @@ func insertOpts(e *entry) *river.InsertOpts {
 	return &river.InsertOpts{Metadata: jobtrace.Metadata(e.traceparent)}
 }
 
-// insertReceipts returns the ids of the receipts that were new. Without a conflict target, since the dedupe key is unique
-// in each partition only; it also covers duplicates within the batch.
-func insertReceipts(ctx context.Context, tx pgx.Tx, batch []*entry) (map[uuid.UUID]struct{}, error) {
+// insertReceipts queues the insert of receipts and fills added with the ids of those that were new. Without a conflict
+// target, since the dedupe key is unique in each partition only; it also covers duplicates within the batch.
+func insertReceipts(first *pgx.Batch, batch []*entry, added map[uuid.UUID]struct{}) {
 	// Transactions that insert the same keys in different orders would wait for each other. Stable: of duplicates within
 	// the batch, the first to come is stored.
 	sorted := slices.Clone(batch)
@@ -164,78 +169,60 @@ func insertReceipts(ctx context.Context, tx pgx.Tx, batch []*entry) (map[uuid.UU
 		receivedAts[at] = e.receivedAt
 	}
 
-	rows, err := tx.Query(ctx, `
+	first.Queue(`
 		INSERT INTO webhook_events (id, provider, kind, query, headers, body, dedupe_key, contact_key, received_at)
 		SELECT id, provider, kind, query, headers::jsonb, body, dedupe_key, NULLIF(contact_key, ''), received_at
 		FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::text[], $9::timestamptz[])
 			AS r (id, provider, kind, query, headers, body, dedupe_key, contact_key, received_at)
 		ON CONFLICT DO NOTHING
 		RETURNING id`,
-		ids, providers, kinds, queries, headers, bodies, dedupeKeys, contactKeys, receivedAts)
-	if err != nil {
-		return nil, err
-	}
-
-	added := make(map[uuid.UUID]struct{}, n)
-	var id pgtype.UUID
-	_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
-		added[id.Bytes] = struct{}{}
+		ids, providers, kinds, queries, headers, bodies, dedupeKeys, contactKeys, receivedAts).Query(func(rows pgx.Rows) error {
+		var id pgtype.UUID
+		_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
+			added[id.Bytes] = struct{}{}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("insert receipts: %w", err)
+		}
 		return nil
 	})
-	return added, err
 }
 
-// insertAside inserts holds and the outcomes of receipts without a job, in one round trip, and returns the held addresses
-// to which a dispatch was committed whose provider call may not have started. From the insert of its hold on, this
-// transaction alone has the address's lock, so that answer stays complete: a later dispatch sees the hold.
-func insertAside(ctx context.Context, tx pgx.Tx, held []*entry, ignored []uuid.UUID) (map[Hold]bool, error) {
-	batch := &pgx.Batch{}
+// insertHolds queues the insert of holds. The result, the held addresses to which a dispatch was committed whose provider
+// call may not have started, is filled when the batch has been read. From the insert of its hold on, this transaction
+// alone has the address's lock, so that answer stays complete: a later dispatch sees the hold.
+func insertHolds(batch *pgx.Batch, held []*entry) map[Hold]bool {
+	// The row's trigger takes the address's lock: in the same order in every transaction.
+	held = slices.Clone(held)
+	slices.SortStableFunc(held, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(a.hold.Channel, b.hold.Channel), cmp.Compare(a.hold.Address, b.hold.Address))
+	})
+	ids, channels, addresses := make([]uuid.UUID, len(held)), make([]string, len(held)), make([]string, len(held))
+	for at, e := range held {
+		ids[at], channels[at], addresses[at] = e.id, e.hold.Channel, e.hold.Address
+	}
+	batch.Queue(`
+		INSERT INTO inbound_pending (receipt_id, channel, address)
+		SELECT receipt_id, channel, address
+		FROM unnest($1::uuid[], $2::text[], $3::text[]) AS h (receipt_id, channel, address)`,
+		ids, channels, addresses)
 	inFlight := map[Hold]bool{}
-
-	if len(held) > 0 {
-		// The row's trigger takes the address's lock: in the same order in every transaction.
-		held = slices.Clone(held)
-		slices.SortStableFunc(held, func(a, b *entry) int {
-			return cmp.Or(cmp.Compare(a.hold.Channel, b.hold.Channel), cmp.Compare(a.hold.Address, b.hold.Address))
+	batch.Queue(`
+		SELECT channel, address
+		FROM dispatches
+		WHERE `+mayStillCall+`
+			AND (channel, address) IN (SELECT channel, address FROM unnest($1::text[], $2::text[]) AS h (channel, address))`,
+		channels, addresses,
+	).Query(func(rows pgx.Rows) error {
+		var h Hold
+		_, err := pgx.ForEachRow(rows, []any{&h.Channel, &h.Address}, func() error {
+			inFlight[h] = true
+			return nil
 		})
-		ids, channels, addresses := make([]uuid.UUID, len(held)), make([]string, len(held)), make([]string, len(held))
-		for at, e := range held {
-			ids[at], channels[at], addresses[at] = e.id, e.hold.Channel, e.hold.Address
-		}
-		batch.Queue(`
-			INSERT INTO inbound_pending (receipt_id, channel, address)
-			SELECT receipt_id, channel, address
-			FROM unnest($1::uuid[], $2::text[], $3::text[]) AS h (receipt_id, channel, address)`,
-			ids, channels, addresses)
-		batch.Queue(`
-			SELECT channel, address
-			FROM dispatches
-			WHERE `+mayStillCall+`
-				AND (channel, address) IN (SELECT channel, address FROM unnest($1::text[], $2::text[]) AS h (channel, address))`,
-			channels, addresses,
-		).Query(func(rows pgx.Rows) error {
-			var h Hold
-			_, err := pgx.ForEachRow(rows, []any{&h.Channel, &h.Address}, func() error {
-				inFlight[h] = true
-				return nil
-			})
-			return err
-		})
-	}
-	if len(ignored) > 0 {
-		batch.Queue(`
-			INSERT INTO receipt_outcomes (receipt_id, outcome)
-			SELECT unnest($1::uuid[]), 'ignored'`,
-			ignored)
-	}
-
-	if batch.Len() == 0 {
-		return inFlight, nil
-	}
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, fmt.Errorf("insert holds and outcomes: %w", err)
-	}
-	return inFlight, nil
+		return err
+	})
+	return inFlight
 }
 
 // appendQueue adds the job's queue unless it is there.

@@ -189,7 +189,7 @@ func queueSession(role Role) []string {
 	// Statements are prepared, and PostgreSQL keeps the plan that it makes of them first: made while river_job was empty, a
 	// fetch reads all of it, until somebody analyzes. At 1,000 callbacks a second a worker was twelve seconds behind by
 	// then. Planning anew costs a fraction of a millisecond for a whole batch of jobs.
-	set := []string{`SET plan_cache_mode = force_custom_plan`}
+	set := []string{`SET plan_cache_mode = force_custom_plan`, `SET enable_seqscan = off`}
 	if role.works() && !role.serves() {
 		// A worker's fetches, completions and retries. What a crash of the database forgets of them is done again, as after
 		// a crash of the worker, and changes nothing; a callback would wait for the disk once more on its way. What is
@@ -263,7 +263,7 @@ func (a *App) closePools() {
 // FetchCooldown is how soon after a fetch River looks for jobs again when it is told of new ones. Its default of
 // 100 ms is most of the latency of a webhook at idle; at 5 ms a busy queue costs up to 200 fetches a second, some
 // 1 % of a core.
-const FetchCooldown = 5 * time.Millisecond
+const FetchCooldown = 2 * time.Millisecond
 
 // How many jobs of a queue run at once by default. A callback holds a goroutine and its place in a group, no connection:
 // 400 make groups of a hundred and more under load, which is where a statement's own cost no longer counts
