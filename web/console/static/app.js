@@ -87,6 +87,14 @@
     else if (event.detail.ctx) toast("The console does not answer. Your change may not have been made: look before you try again.");
   });
   document.addEventListener("htmx:after:swap", () => { times(); });
+
+  // What somebody waits for says that it is on its way.
+  const awaited = (event) => {
+    const e = event.detail.ctx && event.detail.ctx.sourceElement, target = e && !isLive(e) && e.getAttribute("hx-target");
+    return target ? $(target) : null;
+  };
+  document.addEventListener("htmx:before:request", (event) => { const t = awaited(event); if (t) t.setAttribute("aria-busy", "true"); });
+  document.addEventListener("htmx:finally:request", (event) => { const t = awaited(event); if (t) t.removeAttribute("aria-busy"); });
   document.addEventListener("submit", (event) => {
     const slot = $(".form-error", event.target);
     if (slot) slot.textContent = "";
