@@ -52,7 +52,7 @@ func TestObserve(t *testing.T) {
 	}
 	require.Eventually(t, func() bool {
 		return getJSON(base+"/api/v1/targets", &targets) && len(targets.Data.ActiveTargets) == 1 && targets.Data.ActiveTargets[0].Health == "up"
-	}, 20*time.Second, 50*time.Millisecond, "the target is scraped: %s", &complaints)
+	}, time.Minute, 50*time.Millisecond, "the target is scraped: %s", &complaints)
 	var loaded struct {
 		Data struct {
 			Groups []struct {
@@ -71,7 +71,7 @@ func TestObserve(t *testing.T) {
 	}
 	require.Eventually(t, func() bool {
 		return getJSON(base+"/api/v1/alertmanagers", &told) && len(told.Data.ActiveAlertmanagers) == 1
-	}, 20*time.Second, 50*time.Millisecond, "Prometheus knows Alertmanager")
+	}, time.Minute, 50*time.Millisecond, "Prometheus knows Alertmanager")
 	require.Contains(t, told.Data.ActiveAlertmanagers[0].URL, alertmanager)
 	for _, a := range alerts(t) {
 		res, err := http.Get(base + "/user/" + page(a.Alert))

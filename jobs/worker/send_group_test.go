@@ -16,8 +16,9 @@ import (
 // queuedTexts inserts n queued messages of a campaign and lifts its sender's pace, so that they are sent at once.
 func (b *bundle) queuedTexts(campaign int64, n int) (messages []int64, addresses []string) {
 	b.Helper()
+	first := b.number(`SELECT count(*) FROM messages`)
 	for i := range n {
-		address := fmt.Sprintf("+1303556%04d", i)
+		address := fmt.Sprintf("+1303556%04d", first+i)
 		m, _ := b.message(campaign, jobs.ChannelSMS, address)
 		messages, addresses = append(messages, m), append(addresses, address)
 	}

@@ -50,7 +50,12 @@ type bundle struct {
 
 func setup(t testing.TB, tune func(*Options)) *bundle {
 	t.Helper()
-	pool := pgtest.New(t, pgtest.Schema).Pool
+	return setupOn(t, pgtest.New(t, pgtest.Schema).Pool, tune)
+}
+
+// setupOn is setup with a database that the test has made.
+func setupOn(t testing.TB, pool *pgxpool.Pool, tune func(*Options)) *bundle {
+	t.Helper()
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	// Callbacks are somebody else's test: here they are taken and forgotten.

@@ -81,10 +81,14 @@ func TestPromise1_groupsOfEverySize(t *testing.T) {
 // all can be sent again.
 func TestPromise1_databaseKilledInTheMiddleOfAGroup(t *testing.T) {
 	t.Parallel()
-	server := pgtest.NewServer(t, pgtest.ServerOptions{Fsync: true})
+	server := pgtest.NewServer(t, pgtest.ServerOptions{})
 	dsn := server.DSN("postgres")
 	require.NoError(t, pgtest.Schema(t.Context(), dsn))
-	pool, err := pgxpool.New(t.Context(), dsn)
+	config, err := pgxpool.ParseConfig(dsn)
+	require.NoError(t, err)
+	// What is committed is with the operating system by then, which nothing here takes away.
+	config.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	db := &bundle{pool: pool}
