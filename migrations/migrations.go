@@ -124,7 +124,7 @@ func Up(ctx context.Context, pool *pgxpool.Pool, logger *slog.Logger) ([]Step, e
 			}
 			done = append(done, Step{Line: "onward", Version: m.version, Name: m.name, Applied: true})
 		}
-		return nil
+		return repairSearch(ctx, conn.Conn())
 	})
 	return done, err
 }

@@ -60,7 +60,14 @@ func runMigrate(ctx context.Context, t *terminal, args []string) error {
 	if err != nil {
 		return err
 	}
-	return printSteps(t.stdout, verb, steps, *asJSON)
+	if err := printSteps(t.stdout, verb, steps, *asJSON); err != nil || verb == "down" {
+		return err
+	}
+	advice, err := migrations.SearchAdvice(ctx, pool)
+	if advice != "" {
+		fmt.Fprintln(t.stderr, "onward migrate: "+advice)
+	}
+	return err
 }
 
 func printSteps(w io.Writer, verb string, steps []migrations.Step, asJSON bool) error {
