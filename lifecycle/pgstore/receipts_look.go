@@ -79,7 +79,7 @@ func lookForReceipts(
 			return out, nil
 		}
 		if before = *last; time.Now().After(until) {
-			out.Next, out.Partial = before, true
+			out.Next, out.Partial = before, len(out.Rows) < limit
 			return out, nil
 		}
 	}

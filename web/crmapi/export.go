@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -173,11 +174,18 @@ func (e *export) write(items []map[string]json.RawMessage) error {
 	return nil
 }
 
-// csvCell shows a value: null as nothing, lists and objects as JSON.
+// csvCell shows a value: null and an empty list as nothing, a list of words with a semicolon between them, other lists and
+// objects as JSON.
 func csvCell(raw json.RawMessage) (string, error) {
 	switch {
-	case len(raw) == 0, string(raw) == "null":
+	case len(raw) == 0, string(raw) == "null", string(raw) == "[]":
 		return "", nil
+	case raw[0] == '[':
+		var words []string
+		if json.Unmarshal(raw, &words) != nil || slices.ContainsFunc(words, func(w string) bool { return w == "" || strings.Contains(w, ";") }) {
+			return string(raw), nil // not words, or words that could not be told apart
+		}
+		return harmless(strings.Join(words, ";")), nil
 	case raw[0] != '"':
 		return string(raw), nil
 	}

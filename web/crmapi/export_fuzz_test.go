@@ -3,6 +3,7 @@ package crmapi
 import (
 	"encoding/csv"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -45,6 +46,53 @@ func FuzzCSVCell(f *testing.F) {
 			t.Fatalf("%q was read as %q: %v", cell, back, err)
 		}
 	})
+}
+
+// A list of words is one cell, from which it can be read again, and which is no formula either.
+func FuzzCSVCell_words(f *testing.F) {
+	f.Add("vip", "spring fair")
+	f.Add("", "a;b")
+	f.Add("=1", "@x")
+	f.Add("]", "\"")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		if !utf8.ValidString(a) || !utf8.ValidString(b) {
+			return // JSON replaces them
+		}
+		words := []string{a, b}
+		raw, err := json.Marshal(words)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cell, err := csvCell(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.ContainsRune("=@\t\r\n", rune(cell[0])) {
+			t.Fatalf("%q begins as a formula", cell)
+		}
+		var back []string
+		if json.Unmarshal([]byte(cell), &back) != nil {
+			if back = strings.Split(strings.TrimPrefix(cell, "'"), ";"); strings.HasPrefix(a, "'") {
+				back = strings.Split(cell, ";")
+			}
+		}
+		if !slices.Equal(back, words) {
+			t.Fatalf("%q became %q", words, cell)
+		}
+	})
+}
+
+func TestCSVCell_lists(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]string{
+		`[]`: "", `null`: "", `["vip"]`: "vip", `["spring fair","vip"]`: "spring fair;vip", `["=1","b"]`: "'=1;b",
+		`["a;b","c"]`: `["a;b","c"]`, `[{"reason":"silent"}]`: `[{"reason":"silent"}]`, `[1,2]`: `[1,2]`, `{}`: `{}`,
+	} {
+		got, err := csvCell([]byte(raw))
+		if err != nil || got != want {
+			t.Errorf("%s became %q, not %q: %v", raw, got, want, err)
+		}
+	}
 }
 
 // A cursor comes from outside: it is read or refused, and nothing else.

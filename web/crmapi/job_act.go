@@ -35,7 +35,8 @@ type JobsActed struct {
 	Done      int          `json:"done" doc:"Retried or cancelled; with dry_run: that would be"`
 	Refused   int          `json:"refused"`
 	Refusals  []JobRefusal `json:"refusals" nullable:"false" doc:"The first 100 that were left as they are, and why"`
-	Remaining int          `json:"remaining" doc:"That matched beyond the 10000 of one request: send it again"`
+	Limit     int          `json:"limit" doc:"How many jobs one request acts on"`
+	Remaining int          `json:"remaining" doc:"That matched beyond the limit and are as they were: send the request again"`
 }
 
 // JobRefusal is a job that was left as it is.
@@ -135,7 +136,7 @@ func (a *API) actOnJobs(ctx context.Context, verb jobadmin.Verb, filter JobFilte
 func viewActed(r jobadmin.Result, matched int, dry bool) *answer[JobsActed] {
 	out := &answer[JobsActed]{Status: http.StatusOK, Body: JobsActed{
 		DryRun: dry, Matched: matched, Done: r.Done, Refused: r.Refused, Refusals: make([]JobRefusal, 0, len(r.Refusal)),
-		Remaining: matched - r.Matched,
+		Limit: maxJobsActed, Remaining: matched - r.Matched,
 	}}
 	for _, refusal := range r.Refusal {
 		out.Body.Refusals = append(out.Body.Refusals, JobRefusal(refusal))

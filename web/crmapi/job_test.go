@@ -63,14 +63,14 @@ func TestJobs_retry(t *testing.T) {
 	require.Equal(t, []string{"body.filter.state"}, b.post("/jobs/retry", obj{"filter": obj{"state": []string{"running"}}, "reason": "x"}, 422).locations())
 
 	dry := b.post("/jobs/retry", obj{"filter": body["filter"], "dry_run": true}, 200)
-	require.Equal(t, obj{"dry_run": true, "matched": 5.0, "done": 5.0, "refused": 0.0, "refusals": []any{}, "remaining": 0.0}, dry.body)
+	require.Equal(t, obj{"dry_run": true, "matched": 5.0, "done": 5.0, "refused": 0.0, "refusals": []any{}, "limit": 10_000.0, "remaining": 0.0}, dry.body)
 	require.Equal(t, 5, one[int](b, `SELECT count(*) FROM river_job WHERE state = 'discarded'`))
 	require.Empty(t, b.woken)
 
 	body["reason"] = "the disk was full"
 	done := b.post("/jobs/retry", body, 200, "Idempotency-Key", "k1")
 	action := one[float64](b, `SELECT id FROM operator_actions`)
-	require.Equal(t, obj{"dry_run": false, "action_id": action, "matched": 5.0, "done": 5.0, "refused": 0.0, "refusals": []any{}, "remaining": 0.0}, done.body)
+	require.Equal(t, obj{"dry_run": false, "action_id": action, "matched": 5.0, "done": 5.0, "refused": 0.0, "refusals": []any{}, "limit": 10_000.0, "remaining": 0.0}, done.body)
 	require.Equal(t, 5, one[int](b, `SELECT count(*) FROM river_job WHERE state = 'available' AND max_attempts = 26`))
 	require.Equal(t, []string{"inbound"}, b.woken)
 	require.Equal(t, "true", b.post("/jobs/retry", body, 200, "Idempotency-Key", "k1").header.Get("Idempotency-Replayed"))
@@ -114,4 +114,24 @@ func TestJobs_cancel(t *testing.T) {
 	require.Equal(t, 1, one[int](b, `SELECT count(*) FROM river_job WHERE state = 'cancelled'`))
 	require.Equal(t, 2, one[int](b, `SELECT count(*) FROM river_job WHERE metadata ? 'cancel_attempted_at'`))
 	require.Empty(t, b.woken)
+}
+
+// One request acts on so many jobs at most, the oldest first, and says what is left for the next.
+func TestJobs_moreThanOneRequestActsOn(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	failedJobs(b, "reply", "inbound", 10_003)
+	body := obj{"filter": obj{"queue": []string{"inbound"}}, "reason": "the disk was full"}
+	dry := b.post("/jobs/retry", obj{"filter": body["filter"], "dry_run": true}, 200).body
+	require.Equal(t, []any{10_003.0, 10_000.0, 10_000.0, 3.0}, []any{dry["matched"], dry["done"], dry["limit"], dry["remaining"]})
+	first := b.post("/jobs/retry", body, 200).body
+	require.Equal(t, []any{10_003.0, 10_000.0, 3.0}, []any{first["matched"], first["done"], first["remaining"]})
+	require.Equal(t, []int{3, 10_000}, []int{
+		one[int](b, `SELECT count(*) FROM river_job WHERE state = 'discarded'`),
+		one[int](b, `SELECT (details ->> 'done')::int FROM operator_actions`),
+	})
+	require.True(t, one[bool](b, `SELECT min(id) FILTER (WHERE state = 'discarded') > max(id) FILTER (WHERE state = 'available') FROM river_job`))
+	rest := b.post("/jobs/retry", body, 200).body
+	require.Equal(t, []any{3.0, 3.0, 0.0}, []any{rest["matched"], rest["done"], rest["remaining"]})
+	require.Zero(t, one[int](b, `SELECT count(*) FROM river_job WHERE state = 'discarded'`))
 }

@@ -40,7 +40,7 @@ func TestListAsCSV(t *testing.T) {
 		require.Equal(t, "+50255551234", rows[1][2], "a phone is none")
 		require.Equal(t, `Antigua, "old"`, rows[1][4])
 		require.Equal(t, "-5", rows[1205][1], "nor is a number")
-		require.Equal(t, `["a","b"]`, rows[1205][9])
+		require.Equal(t, `a;b`, rows[1205][9])
 		require.Equal(t, "'@SUM(A1)", rows[1206][1])
 	}
 	filtered := b.get("/crm/businesses?format=csv&city=tikal&q=b12", http.StatusOK)

@@ -3,6 +3,7 @@ package crmapi_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -102,4 +103,37 @@ func TestResolveMessage(t *testing.T) {
 	}
 	require.Equal(t, []string{"body.as"}, b.post("/messages/"+unknown+"/resolve", obj{"as": "maybe"}, http.StatusUnprocessableEntity).locations())
 	b.post("/messages/"+uuid.NewString()+"/resolve", obj{"as": "sent"}, http.StatusNotFound)
+}
+
+// Rare states are looked for a bounded part at a time: pages may be short, and following them finds each message once.
+func TestMessages_rareStates(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	business := b.business(obj{"name": "A"})
+	b.exec(`
+		INSERT INTO messages (public_id, business_id, channel, address, body, state)
+		SELECT gen_random_uuid(), b.id, 'email', 'a@example.test', '', CASE WHEN n IN (3, 700, 1500, 1501) THEN 'failed' ELSE 'sent' END
+		FROM businesses b, generate_series(1, 1700) AS n
+		ORDER BY n`)
+	held := b.message(business, "held")
+	follow := func(path string) (ids []string) {
+		for next := path; ; {
+			page := b.get(next, http.StatusOK)
+			for _, item := range page.items() {
+				ids = append(ids, item.(obj)["id"].(string))
+			}
+			cursor, more := page.body["next_cursor"].(string)
+			if !more {
+				return ids
+			}
+			next = path + "&cursor=" + cursor
+		}
+	}
+	failed := strings.Fields(one[string](b, `SELECT string_agg(public_id::text, ' ' ORDER BY id DESC) FROM messages WHERE state = 'failed'`))
+	for _, limit := range []string{"1", "2", "3", "4", "50"} {
+		require.Equal(t, failed, follow("/messages?state=failed&limit="+limit), limit)
+		require.Equal(t, failed, follow("/messages?state=failed,canceled&business_id="+business+"&limit="+limit), limit)
+		require.Empty(t, follow("/messages?state=read&limit="+limit))
+	}
+	require.Equal(t, []string{held}, follow("/messages?state=held,unknown&limit=1"))
 }

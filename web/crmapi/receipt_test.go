@@ -1,12 +1,17 @@
 package crmapi_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"onward/web/apitoken"
+	"onward/web/crmapi"
 )
 
 // receipt stores one, with its outcome unless that is "".
@@ -104,4 +109,54 @@ func TestReplayReceipt(t *testing.T) {
 	require.Equal(t, []string{"operator receipt.replay fixed"}, b.actions("receipt", failed))
 	require.Equal(t, "applied", b.get("/webhook-events/"+applied, http.StatusOK).body["outcome"])
 	require.Equal(t, "pending", b.get("/webhook-events/"+failed, http.StatusOK).body["outcome"])
+}
+
+// A dry run answers what was found out, with everything as it was: outcome, jobs, operators' log.
+func TestReplayReceipt_dryRun(t *testing.T) {
+	t.Parallel()
+	business, broken := uuid.New(), uuid.New()
+	var tried []uuid.UUID
+	b := setup(t, func(o *crmapi.Options) {
+		o.TryReceipt = func(_ context.Context, id uuid.UUID) (crmapi.ReplayTrial, error) {
+			tried = append(tried, id)
+			if id == broken {
+				return crmapi.ReplayTrial{}, errors.New("the rules are gone")
+			}
+			return crmapi.ReplayTrial{
+				Then: "failed", Now: "applied", Detail: "as it reads now", Facts: 1, Enqueued: []string{"send"},
+				Changes: []crmapi.ReplayChange{{BusinessID: business, Axis: "subscription", From: "active", To: "cancelled", Event: "subscription_cancelled", Verdict: "applied"}},
+			}, nil
+		}
+	})
+	failed := b.receipt("recurrente", "subscription.cancel", "failed", "", "")
+	stored := b.receipt("recurrente", "setup_intent.succeeded", "ignored", "", "")
+
+	r := b.post("/webhook-events/"+failed+"/replay", obj{"dry_run": true}, http.StatusOK)
+	require.Equal(t, obj{"id": failed, "job": "cancellation", "dry_run": true, "trial": obj{
+		"then": "failed", "now": "applied", "detail": "as it reads now", "stands": false, "facts": 1.0, "enqueued": []any{"send"},
+		"changes": []any{obj{
+			"business_id": business.String(), "axis": "subscription", "from": "active", "to": "cancelled", "event": "subscription_cancelled", "verdict": "applied",
+		}},
+	}}, r.body)
+	require.Equal(t, []uuid.UUID{uuid.MustParse(failed)}, tried)
+	require.Equal(t, "failed", b.get("/webhook-events/"+failed, http.StatusOK).body["outcome"])
+	require.Empty(t, b.jobs())
+	require.Zero(t, one[int](b, `SELECT count(*) FROM operator_actions`))
+
+	b.post("/webhook-events/"+stored+"/replay", obj{"dry_run": true}, http.StatusConflict)
+	b.post("/webhook-events/"+uuid.NewString()+"/replay", obj{"dry_run": true}, http.StatusNotFound)
+	require.Equal(t, http.StatusForbidden, b.send(apitoken.Viewer, http.MethodPost, "/webhook-events/"+failed+"/replay", obj{"dry_run": true}).status)
+	require.Len(t, tried, 1, "what no job applies, what is not there and who may not are not tried")
+	b.exec(`UPDATE webhook_events SET id = $2 WHERE id = $1`, failed, broken)
+	answer := b.post("/webhook-events/"+broken.String()+"/replay", obj{"dry_run": true}, http.StatusInternalServerError)
+	require.NotContains(t, answer.raw, "rules are gone", "causes are for the log")
+}
+
+func TestReplayReceipt_noDryRuns(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.receipt("twilio", "inbound_message", "failed", "", "")
+	answer := b.post("/webhook-events/"+id+"/replay", obj{"dry_run": true}, http.StatusConflict)
+	require.Contains(t, answer.body["detail"], "onward webhooks replay --dry-run")
+	require.Empty(t, b.jobs())
 }
