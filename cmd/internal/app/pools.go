@@ -1,0 +1,119 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Pools are small: at the same rate a pool of 64 has three times the p99 of one of 8 to 16. River's is its own, so
+// that neither waits for the other.
+const (
+	poolSize      = 16
+	queuePoolSize = 8
+)
+
+func (a *App) openPools(ctx context.Context) (err error) {
+	if a.pool, err = connect(ctx, a.cfg, poolSize, a.tracing.queries(), poolSession()...); err != nil {
+		return err
+	}
+	// River listens, and that needs a session of its own.
+	if a.queue, err = connect(ctx, a.cfg.Direct(), queuePoolSize, nil, queueSession(a.opts.Role)...); err != nil {
+		return err
+	}
+	a.watchPools()
+	return nil
+}
+
+// Connect opens a pool and waits for the database, briefly.
+func Connect(ctx context.Context, cfg Config, size int32) (*pgxpool.Pool, error) {
+	return connect(ctx, cfg, size, nil)
+}
+
+// poolSession are the statements that set up a session of our own pool. What somebody waits for takes less time than to begin
+// processes or to compile for it, and several ask at once.
+func poolSession() []string {
+	return []string{`SET jit = off`, `SET max_parallel_workers_per_gather = 0`}
+}
+
+// queueSession are the statements that set up a session of River's pool.
+func queueSession(role Role) []string {
+	// Statements are prepared, and PostgreSQL keeps the plan that it makes of them first: made while river_job was empty, a
+	// fetch reads all of it, until somebody analyzes. At 1,000 callbacks a second a worker was twelve seconds behind by
+	// then. Planning anew costs a fraction of a millisecond for a whole batch of jobs.
+	set := []string{`SET plan_cache_mode = force_custom_plan`, `SET enable_seqscan = off`}
+	if role.works() && !role.serves() {
+		// A worker's fetches, completions and retries. What a crash of the database forgets of them is done again, as after
+		// a crash of the worker, and changes nothing; a callback would wait for the disk once more on its way. What is
+		// promised (receipts with their jobs, facts, dispatches) is committed on the other pool, and what operators do to
+		// jobs by the web process.
+		set = append(set, `SET synchronous_commit = off`)
+	}
+	return set
+}
+
+// QueueSession are the statements with which a worker sets up the sessions of River's pool.
+func QueueSession() []string { return queueSession(RoleWorker) }
+
+func connect(ctx context.Context, cfg Config, size int32, tracer pgx.QueryTracer, setUp ...string) (*pgxpool.Pool, error) {
+	pc, err := pgxpool.ParseConfig(cfg.DatabaseURL)
+	if err != nil {
+		// pgx hides the password in its own text, but not in all.
+		return nil, &ConfigError{Problems: []string{"DATABASE_URL: not a PostgreSQL DSN"}}
+	}
+	pc.MaxConns = size
+	pc.ConnConfig.Tracer = tracer
+	pc.ConnConfig.RuntimeParams["application_name"] = "onward"
+	if pc.ConnConfig.ConnectTimeout == 0 {
+		pc.ConnConfig.ConnectTimeout = 5 * time.Second
+	}
+	if cfg.ListenDatabaseURL != "" {
+		// DATABASE_URL is a pooler: it may hand each transaction to another session, where no prepared statement is. What
+		// is kept is what the parameters' types are, and statements are sent whole.
+		pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	}
+	if len(setUp) > 0 {
+		pc.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, strings.Join(setUp, ";"))
+			return err
+		}
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		return nil, fmt.Errorf("open a pool: %w", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errors.New("time-out of connecting to the database"))
+	defer cancel()
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("the database of DATABASE_URL does not answer: %w", redact(err))
+	}
+	return pool, nil
+}
+
+// redact keeps the cause of a connection error without its DSN.
+func redact(err error) error {
+	var pe *pgconn.ParseConfigError
+	if errors.As(err, &pe) {
+		return errors.New("the DSN can't be read")
+	}
+	return err
+}
+
+func (a *App) closePools() {
+	if a.twilio != nil {
+		a.twilio.Close()
+	}
+	if a.queue != nil {
+		a.queue.Close()
+	}
+	if a.pool != nil {
+		a.pool.Close()
+	}
+}
