@@ -140,3 +140,33 @@ func TestBusinessFilterJSON(t *testing.T) {
 	require.Len(t, args, 3)
 	require.Equal(t, "true", pgstore.BusinessFilter{}.Where("b", &args))
 }
+
+// A long number in what is searched for narrows the search down, and the rest of the text still counts.
+func TestListBusinesses_longNumber(t *testing.T) {
+	t.Parallel()
+	pool := newDB(t)
+	addBusinesses(t, pool,
+		pgstore.NewBusiness{Name: "Alma's bakery 543210", Email: "owner@business-543210.example", Phone: "+502 5432 1077"},
+		pgstore.NewBusiness{Name: "Beto's bakery 543210", Email: "beto@business-9.example"},
+		pgstore.NewBusiness{Name: "Alma's bakery 54321", Email: "owner@business-54321.example"},
+	)
+	for q, want := range map[string][]string{
+		"Alma's bakery 543210":          {"Alma's bakery 543210"},
+		"bakery 543210":                 {"Alma's bakery 543210", "Beto's bakery 543210"},
+		"bakery 54321":                  {"Alma's bakery 54321", "Alma's bakery 543210", "Beto's bakery 543210"},
+		"OWNER@business-54321.example":  {"Alma's bakery 54321"},
+		"business-54321":                {"Alma's bakery 54321", "Alma's bakery 543210"},
+		"ALMA'S bakery 54321":           {"Alma's bakery 54321", "Alma's bakery 543210"},
+		"nobody's bakery 543210":        nil,
+		"+502 54321077":                 {"Alma's bakery 543210"},
+		"owner@business-543210_example": nil,
+	} {
+		list, _, err := pgstore.ListBusinesses(t.Context(), pool, pgstore.BusinessFilter{Q: q}, pgstore.SortName, nil, 10)
+		require.NoError(t, err)
+		var names []string
+		for _, b := range list {
+			names = append(names, b.Name)
+		}
+		require.Equal(t, want, names, q)
+	}
+}

@@ -45,6 +45,16 @@ func (a Attribution) normal() (Attribution, error) {
 	return a, nil
 }
 
+// begin settles the rule, and reads as of when the numbers hold. It comes before the numbers: they hold at least what was
+// counted by then.
+func (a Attribution) begin(ctx context.Context, q pgstore.Querier) (rule Attribution, asOf *time.Time, err error) {
+	if rule, err = a.normal(); err != nil {
+		return rule, nil, err
+	}
+	p, err := ReadProgress(ctx, q)
+	return rule, p.AsOf, err
+}
+
 // CampaignsQuery selects campaigns.
 type CampaignsQuery struct {
 	Attribution
@@ -97,15 +107,11 @@ func ReadCampaigns(ctx context.Context, q pgstore.Querier, query CampaignsQuery)
 
 func readCampaigns(ctx context.Context, q pgstore.Querier, query CampaignsQuery) (Campaigns, error) {
 	var out Campaigns
-	rule, err := query.normal()
+	rule, asOf, err := query.begin(ctx, q)
 	if err != nil {
 		return out, err
 	}
-	p, err := ReadProgress(ctx, q)
-	if err != nil {
-		return out, err
-	}
-	out.AsOf = p.AsOf
+	out.AsOf = asOf
 	below := query.Below
 	if below == 0 {
 		below = 1<<63 - 1

@@ -54,15 +54,11 @@ func ReadRevenue(ctx context.Context, q pgstore.Querier, query RevenueQuery) (Re
 
 func readRevenue(ctx context.Context, q pgstore.Querier, query RevenueQuery) (Revenue, error) {
 	var out Revenue
-	rule, err := query.normal()
+	rule, asOf, err := query.begin(ctx, q)
 	if err != nil {
 		return out, err
 	}
-	p, err := ReadProgress(ctx, q)
-	if err != nil {
-		return out, err
-	}
-	out.AsOf = p.AsOf
+	out.AsOf = asOf
 	if query.By == "" {
 		query.By = FunnelByCampaign
 	}
