@@ -82,8 +82,13 @@ func TestImportSuppressions(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	rows := []obj{
-		{"address": "+1 500 555 0006", "reason": "asked by mail"}, {"address": "A@Example.com"}, {"address": "a@example.com"}, {"address": "5555"},
-		{"channel": "email", "address": "nobody"}, {"address": "500 555 0007"}, {"address": "b@example.com", "reason": strings.Repeat("x", 801)},
+		{"address": "+1 500 555 0006", "reason": "asked by mail"},
+		{"address": "A@Example.com"},
+		{"address": "a@example.com"},
+		{"address": "5555"},
+		{"channel": "email", "address": "nobody"},
+		{"address": "500 555 0007"},
+		{"address": "b@example.com", "reason": strings.Repeat("x", 801)},
 	}
 	body := obj{"rows": rows, "country": "US", "source": "list.csv", "dry_run": true}
 	dry := b.post("/suppressions/import", body, http.StatusOK)
@@ -107,7 +112,9 @@ func TestImportSuppressions(t *testing.T) {
 	}
 	require.Equal(t, map[string]string{"+15005550006": "asked by mail by import", "a@example.com": "import by import", "+15005550007": "import by import"}, reasons)
 	require.ElementsMatch(t, []pgstore.Address{
-		{Channel: "sms", Address: "+15005550006"}, {Channel: "email", Address: "a@example.com"}, {Channel: "email", Address: "a@example.com"},
+		{Channel: "sms", Address: "+15005550006"},
+		{Channel: "email", Address: "a@example.com"},
+		{Channel: "email", Address: "a@example.com"},
 		{Channel: "sms", Address: "+15005550007"},
 	}, b.settled)
 	require.Equal(t, []string{"operator suppressions.import list of the provider before"}, b.actions("file", "list.csv"))

@@ -179,7 +179,14 @@ func storedDedupeKey(key string) string {
 // encodeHeaders returns headers as JSON that PostgreSQL takes. By hand: each request comes through here, and a map costs
 // encoding/json more than the handler's own work.
 func encodeHeaders(headers map[string][]string) string {
-	out := make([]byte, 0, 512)
+	size := 2
+	for name, values := range headers {
+		size += len(name) + 6
+		for _, value := range values {
+			size += len(value) + 3
+		}
+	}
+	out := make([]byte, 0, size)
 	out = append(out, '{')
 	// In any order: jsonb keeps none. Of two names that become one when they are cleaned, it keeps the last.
 	for name, values := range headers {

@@ -128,8 +128,19 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, errTooLarge
 	}
 
+	if 0 <= r.ContentLength && r.ContentLength <= readAhead {
+		body := make([]byte, r.ContentLength+1) // net/http ends it there; one that goes on nevertheless is none that we know
+		n, err := io.ReadFull(r.Body, body)
+		switch {
+		case n > int(r.ContentLength):
+			return nil, errTooLarge
+		case n < int(r.ContentLength), !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, fmt.Errorf("%w: body broke off: %w", errMalformed, err)
+		}
+		return body[:n], nil
+	}
 	var body bytes.Buffer
-	body.Grow(int(min(max(r.ContentLength, 0)+bytes.MinRead, readAhead)))
+	body.Grow(readAhead)
 	if _, err := io.Copy(&body, http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, errTooLarge

@@ -88,15 +88,19 @@ func (h *Webhooks) readTwilio(r *http.Request, body []byte) (url.Values, int, er
 		return nil, -1, fmt.Errorf("%w: none given", ErrBadSignature)
 	}
 
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil {
-		return nil, -1, fmt.Errorf("%w: Content-Type", errMalformed)
+	const aForm = "application/x-www-form-urlencoded"
+	mediaType := r.Header.Get("Content-Type")
+	if mediaType != aForm { // which it is nearly always, as it stands
+		var err error
+		if mediaType, _, err = mime.ParseMediaType(mediaType); err != nil {
+			return nil, -1, fmt.Errorf("%w: Content-Type", errMalformed)
+		}
 	}
 	switch mediaType {
 	case "application/json":
 		token, err := h.twilio.VerifyBody(requestTarget(r), body, signature)
 		return nil, token, err
-	case "application/x-www-form-urlencoded":
+	case aForm:
 		form, err := parseForm(body)
 		if err != nil {
 			return nil, -1, err
