@@ -13,8 +13,8 @@ import (
 	"onward/lifecycle/pgstore"
 )
 
-// stillMoving is how soon a cancelled campaign is looked at again that had calls under way: a provider that did not
-// take a message gives it back as queued.
+// stillMoving is how soon a halted campaign is looked at again that had jobs or calls under way: one that looked for a slot
+// before the halt goes to sleep after it, and a provider that did not take a message gives it back as queued.
 const stillMoving = time.Second
 
 // workCampaignHalt ends at once what a paused or cancelled campaign has queued, instead of as each job's turn comes. That
@@ -30,11 +30,18 @@ func (s *sender) workCampaignHalt(ctx context.Context, job *river.Job[jobs.Campa
 			return err
 		}
 	}
+	running, err := s.jobsRun(ctx, id, channel)
+	if err != nil {
+		return err
+	}
 	if err := s.endJobs(ctx, id, channel); err != nil {
 		return err
 	}
 	if err := s.closeRanks(ctx, channel); err != nil {
 		return err
+	}
+	if running {
+		return river.JobSnooze(stillMoving)
 	}
 	if status != "cancelled" {
 		return nil
@@ -77,8 +84,24 @@ func (s *sender) cancelQueued(ctx context.Context, id int64) error {
 	}
 }
 
+// jobsRun reports whether a worker is at a send job of a campaign.
+func (s *sender) jobsRun(ctx context.Context, id int64, channel string) (is bool, err error) {
+	err = s.Pool.QueryRow(ctx, `
+		SELECT EXISTS (
+			SELECT 1
+			FROM river_job j
+			JOIN messages m ON m.id = (j.args ->> 'message_id')::bigint
+			WHERE j.kind = 'send' AND j.queue = $2 AND j.state = 'running' AND m.campaign_id = $1
+		)`, id, sendQueue(channel)).Scan(&is)
+	if err != nil {
+		return false, fmt.Errorf("see which jobs of campaign %d run: %w", id, err)
+	}
+	return is, nil
+}
+
 // endJobs completes the waiting send jobs of a halted campaign, as they would by themselves when they came up. Those that
-// run end by themselves; so does one that a resume made meanwhile, which is why the campaign is held in each transaction.
+// run end by themselves, or sleep and are ended by the next look; one that a resume made meanwhile is to stay, which is why
+// the campaign is held in each transaction.
 func (s *sender) endJobs(ctx context.Context, id int64, channel string) error {
 	rows, err := s.Pool.Query(ctx, `
 		SELECT j.id

@@ -61,6 +61,25 @@ func TestHalt_pauseAndResume(t *testing.T) {
 	b.requireSound()
 }
 
+// A job that looked for a slot before a halt goes to sleep after it, for as long as the line is: it is ended, too.
+func TestHalt_endsWhatFallsAsleepAfterIt(t *testing.T) {
+	t.Parallel()
+	for _, status := range []string{"paused", "cancelled"} {
+		b := setup(t, nil)
+		id := b.launched(3, "Hi", everyone())
+		require.NoError(t, b.fanOut(b.ctx, id, false))
+		b.exec(`UPDATE river_job SET state = 'running' WHERE id = (SELECT min(id) FROM river_job WHERE kind = 'send')`)
+		b.setStatus(id, status)
+		var snooze *river.JobSnoozeError
+		require.ErrorAs(t, b.halt(id), &snooze, "one runs")
+		require.Equal(t, 2, b.sends("completed"))
+		b.exec(`UPDATE river_job SET state = 'scheduled', scheduled_at = now() + interval '1 hour' WHERE kind = 'send' AND state = 'running'`)
+		require.NoError(t, b.halt(id))
+		require.Equal(t, 3, b.sends("completed"), status)
+		b.requireSound()
+	}
+}
+
 // enqueue inserts a message's send.
 func (b *bundle) enqueue(message int64) {
 	b.Helper()
