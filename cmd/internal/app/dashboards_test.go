@@ -27,7 +27,7 @@ const oldAuthToken = "fedcba9876543210fedcba9876543210"
 
 // wait is how long Prometheus may take to see what happened: a reading of the installation's state (15 s), a scrape, an
 // evaluation, on a machine that is busy.
-const wait = 45 * time.Second
+const wait = 2 * time.Minute
 
 // needFault are queries that return nothing as long as all is well; the test breaks something and asks again.
 func needFault() []string {
