@@ -161,9 +161,10 @@ func (w *where) time(condition string, v *time.Time) {
 	}
 }
 
-// updated compares the column, and finds few of many by the index beside the table.
+// updated finds few of many by the index beside the table; in rows that are at hand it compares the column.
 func (w *where) updated(compare string, v *time.Time) {
-	if v == nil {
+	if v == nil || w.probes {
+		w.time("updated_at "+compare, v)
 		return
 	}
 	w.beside("business_changes c", "c.business_id", "c.updated_at "+compare+" "+w.arg(*v))

@@ -57,7 +57,7 @@ const (
 	filterPatience = 20 * time.Millisecond
 	// Where each part of a filter is frequent and the whole is rare, neither comes to an end. Then businesses are looked
 	// through in order, window by window, for as long as the budget lasts.
-	listWindow = 500
+	listWindow = 250
 	listBudget = 8 * time.Millisecond
 )
 

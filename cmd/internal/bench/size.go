@@ -48,7 +48,7 @@ func fullSize() size {
 		sendFloor: 6_400, sendJobs: 12_000,
 		recipients:   100_000,
 		pastReceipts: 2_000_000, pastFacts: 1_000_000,
-		apiBusinesses: 100_000, apiDeep: 100, apiRequests: 100, apiAtLeast: 20, apiPatience: 5 * time.Second,
+		apiBusinesses: 100_000, apiDeep: 100, apiRequests: 50, apiAtLeast: 20, apiPatience: 3 * time.Second,
 		pgbenchClients: 64,
 	}
 }

@@ -170,7 +170,7 @@ func readFunnel(ctx context.Context, q pgstore.Querier, query FunnelQuery) (Funn
 		FROM part
 		GROUP BY 1
 		HAVING sum(contacted) > 0
-		ORDER BY `+order, args...)
+		ORDER BY `+order, planned(args)...)
 	if err != nil {
 		return f, err
 	}

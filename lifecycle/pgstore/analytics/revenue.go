@@ -140,7 +140,7 @@ func (r *revenueReader) read(ctx context.Context) error {
 		SELECT model = 'all', `+key+`, currency, sum(n)::bigint, sum(amount)::bigint, sum(refunded)::bigint
 		FROM part
 		GROUP BY 1, 2, 3
-		HAVING sum(n) <> 0`, args...)
+		HAVING sum(n) <> 0`, planned(args)...)
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,8 @@ func (r *revenueReader) weekEdges(ctx context.Context) error {
 		FROM unnest($4::date[]) AS edge (day)
 		JOIN analytics_credits c ON c.at >= edge.day::timestamp AT TIME ZONE 'UTC' AND c.at < (edge.day + 1)::timestamp AT TIME ZONE 'UTC'
 		WHERE payment_id <> 0 AND model = 'all' AND at >= $2 AND at < $3
-		GROUP BY 1, 2`, r.rule.WindowDays, since(r.query.After), before(r.query.Before), r.edges, zone(r.query.TimeZone))
+		GROUP BY 1, 2`,
+		planned([]any{r.rule.WindowDays, since(r.query.After), before(r.query.Before), r.edges, zone(r.query.TimeZone)})...)
 	if err != nil {
 		return err
 	}
