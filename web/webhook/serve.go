@@ -129,15 +129,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	}
 
 	if 0 <= r.ContentLength && r.ContentLength <= readAhead {
-		body := make([]byte, r.ContentLength+1) // net/http ends it there; one that goes on nevertheless is none that we know
-		n, err := io.ReadFull(r.Body, body)
-		switch {
-		case n > int(r.ContentLength):
-			return nil, errTooLarge
-		case n < int(r.ContentLength), !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
-			return nil, fmt.Errorf("%w: body broke off: %w", errMalformed, err)
-		}
-		return body[:n], nil
+		return readExactly(r.Body, make([]byte, r.ContentLength))
 	}
 	var body bytes.Buffer
 	body.Grow(readAhead)
@@ -148,6 +140,22 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, fmt.Errorf("%w: body broke off: %w", errMalformed, err)
 	}
 	return body.Bytes(), nil
+}
+
+// readExactly reads a body that says how long it is. net/http ends it there; one that goes on nevertheless is too long.
+func readExactly(r io.Reader, body []byte) ([]byte, error) {
+	if _, err := io.ReadFull(r, body); err != nil {
+		return nil, fmt.Errorf("%w: body broke off: %w", errMalformed, err)
+	}
+	var more [1]byte
+	n, err := r.Read(more[:])
+	switch {
+	case n > 0:
+		return nil, errTooLarge
+	case !errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("%w: body broke off: %w", errMalformed, err)
+	}
+	return body, nil
 }
 
 // headersThatMatter picks what proves where a request came from and what tells deliveries apart.
