@@ -52,13 +52,13 @@ type Beginner interface {
 // operator waits (docs/queries.md).
 const (
 	// As the planner would: mostly it walks the order and takes what matches, which is right where much does.
-	walkPatience = 10 * time.Millisecond
+	walkPatience = 8 * time.Millisecond
 	// By the filter's indexes alone, then sorted: right where little matches.
-	filterPatience = 20 * time.Millisecond
+	filterPatience = 17 * time.Millisecond
 	// Where each part of a filter is frequent and the whole is rare, neither comes to an end. Then businesses are looked
 	// through in order, window by window, for as long as the budget lasts.
-	listWindow = 250
-	listBudget = 8 * time.Millisecond
+	listWindow = 200
+	listBudget = 6 * time.Millisecond
 )
 
 // ListBusinesses returns at most limit businesses that the filter selects, in order, beginning behind a position (nil: at
