@@ -61,3 +61,42 @@ func FingerprintOf(errorText string) Fingerprint {
 	sum := sha256.Sum256([]byte(normal))
 	return Fingerprint{ID: hex.EncodeToString(sum[:4]), Text: normal}
 }
+
+// shape writes numbers that stand alone as 0, which a fingerprint takes out anyway: texts of one shape have one fingerprint.
+// That is found in a hundredth of the time of a fingerprint, and thousands of failures differ in nothing else.
+func shape(text string) string {
+	if len(text) > fingerprintLength {
+		return text // where it is cut off must not move
+	}
+	var out []byte
+	end := 0
+	for i := 0; i < len(text); i++ {
+		if !digit(text[i]) || i > 0 && text[i-1] != ' ' {
+			continue
+		}
+		from := i
+		for i < len(text) && digit(text[i]) {
+			i++
+		}
+		// What is long may be an id, and what stands behind these words is kept.
+		if i-from > 15 || !endsNumber(text[i:]) || strings.HasSuffix(text[:from], "code ") || strings.HasSuffix(text[:from], "SQLSTATE ") {
+			continue
+		}
+		out = append(append(out, text[end:from]...), '0')
+		end = i
+	}
+	if end == 0 {
+		return text
+	}
+	return string(append(out, text[end:]...))
+}
+
+func digit(c byte) bool { return c >= '0' && c <= '9' }
+
+// endsNumber reports whether a number that this follows goes on no further.
+func endsNumber(rest string) bool {
+	if rest != "" && strings.IndexByte(":,;)", rest[0]) >= 0 {
+		rest = rest[1:]
+	}
+	return rest == "" || rest[0] == ' '
+}

@@ -47,7 +47,7 @@ func Groups(ctx context.Context, q Querier, f Filter) (groups []Group, more bool
 		return nil, false, fmt.Errorf("group jobs: %w", err)
 	}
 	byID := map[string]*Group{}
-	fingerprints := map[string]Fingerprint{} // of texts seen before: many are the same
+	fingerprints := map[string]Fingerprint{} // of shapes seen before: most are the same
 	n := 0
 	var j failure
 	_, err = pgx.ForEachRow(rows, []any{&j.id, &j.kind, &j.queue, &j.state, &j.at, &j.text}, func() error {
@@ -55,10 +55,11 @@ func Groups(ctx context.Context, q Querier, f Filter) (groups []Group, more bool
 			more = true
 			return nil
 		}
-		p, ok := fingerprints[j.text]
+		like := shape(j.text)
+		p, ok := fingerprints[like]
 		if !ok {
-			p = FingerprintOf(j.text)
-			fingerprints[j.text] = p
+			p = FingerprintOf(like)
+			fingerprints[like] = p
 		}
 		if f.Fingerprint != "" && f.Fingerprint != p.ID {
 			return nil
