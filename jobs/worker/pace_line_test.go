@@ -56,12 +56,13 @@ func TestPace_whatSomebodyWaitsForIsBehindNoCampaign(t *testing.T) {
 func TestPace_databaseThatIsSlowerThanTheSlots(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
+	b.s.missedAfter = missedAfter
 	message, _ := b.message(0, jobs.ChannelSMS, someone)
 	run, reserved := b.s.slots.run, 0
 	b.s.slots.run = func(ctx context.Context, first func(*pgx.Batch), fn func(pgx.Tx, *pgx.Batch) error) error {
 		err := run(ctx, first, fn)
 		reserved++
-		time.Sleep(60 * time.Millisecond) // the way back of its commit
+		time.Sleep(60 * time.Millisecond) // longer than lead: the way back of its commit
 		return err
 	}
 	require.NoError(t, b.send(message, jobs.ChannelSMS))

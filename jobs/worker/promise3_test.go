@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
 	"github.com/stretchr/testify/require"
 
 	"onward/jobs"
@@ -242,10 +243,14 @@ func TestPromise4_callThatComesTooLateIsNotMade(t *testing.T) {
 	d, err := b.s.dispatch(b.ctx, message, 1)
 	require.NoError(t, err)
 	require.Error(t, b.s.giveBack(b.ctx, d, 1, "not_started", 0)) // a snooze
+	b.s.startWithin = 0
+	var snooze *river.JobSnoozeError
+	require.ErrorAs(t, b.send(message, jobs.ChannelSMS), &snooze)
 	state, reason := b.state(message)
 	require.Equal(t, "queued", state)
 	require.Equal(t, "not_started", reason)
 	require.Zero(t, b.calls("+12025550001"))
+	b.s.startWithin = patience
 	require.NoError(t, b.send(message, jobs.ChannelSMS))
 	require.Equal(t, 1, b.calls("+12025550001"))
 	b.requireSound()

@@ -54,11 +54,12 @@ type sender struct {
 	dispatches *group[*dispatchItem]
 	settled    *group[*settleItem]
 
-	startWithin time.Duration // [startWithin], but for tests of something else: a machine that stalls them is no late call
+	// [startWithin] and [missedAfter], but for tests of something else: that a machine stalls them makes no call late.
+	startWithin, missedAfter time.Duration
 }
 
 func newSender(o Options, zones *recipienttime.Zones) *sender {
-	s := &sender{Options: o, zones: zones, startWithin: startWithin}
+	s := &sender{Options: o, zones: zones, startWithin: startWithin, missedAfter: missedAfter}
 	s.slots = newGroup(o.Pool, groupWork[*slotItem]{apply: s.takeSlots})
 	s.dispatches = newGroup(o.Pool, groupWork[*dispatchItem]{apply: s.decideAll})
 	s.settled = newGroup(o.Pool, groupWork[*settleItem]{apply: s.acceptedAll})
@@ -122,6 +123,13 @@ func (s *sender) workSend(ctx context.Context, job *river.Job[jobs.SendArgs]) er
 // startWithin.
 const decideAhead = 100 * time.Millisecond
 
+// missedAfter is how late in its slot a call may begin where slots are short; else a quarter of the slot. mostAhead is how
+// far ahead a slot is reserved at most for a message that missed its own: the others' slots are behind it.
+const (
+	missedAfter = 5 * time.Millisecond
+	mostAhead   = 200 * time.Millisecond
+)
+
 // inSlot waits for the slot of a message that is dispatched already. A slot that was missed, because the commit took
 // long, is left to nobody and another is taken: a call outside its slot would break the pace. It reports false when
 // no slot begins before the deadline: then no call may be made.
@@ -129,13 +137,13 @@ func (s *sender) inSlot(ctx context.Context, args jobs.SendArgs, at slot, deadli
 	address, _ := s.senderOf(args.Channel)
 	// Each slot that is missed is followed by one twice as far ahead: where reserving takes longer than the nearest slot
 	// is away, the next would be missed like this one, and a database that is slow would be asked again and again.
-	for ahead := 5 * time.Millisecond; ; ahead *= 2 {
+	for ahead := missedAfter; ; ahead = min(2*ahead, mostAhead) {
 		if at.at.After(deadline) || sleepUntil(ctx, at.at) != nil {
 			return false
 		}
 		if now := time.Now(); now.After(deadline) {
 			return false
-		} else if at.spacing == 0 || now.Sub(at.at) <= max(at.spacing/4, 5*time.Millisecond) {
+		} else if at.spacing == 0 || now.Sub(at.at) <= max(at.spacing/4, s.missedAfter) {
 			return true
 		}
 		next, err := s.takeSlot(ctx, args, address, ahead)

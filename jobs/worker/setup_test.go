@@ -84,11 +84,11 @@ func setupOn(t testing.TB, pool *pgxpool.Pool, tune func(*Options)) *bundle {
 	return b
 }
 
-// newWorker lets a worker that starts anew do what comes next. It is patient where a real one must not be: that a call which
-// can't begin soon is not made has tests of its own.
+// newWorker lets a worker that starts anew do what comes next. It is patient where a real one must not be: a call that
+// can't begin soon, or in its slot, has tests of its own.
 func (b *bundle) newWorker(o Options) {
 	b.s = newSender(o, recipienttime.NewZones(nil))
-	b.s.startWithin = patience
+	b.s.startWithin, b.s.missedAfter = patience, patience
 }
 
 // stopClock lets the database's clock stand still, for what is not older than the call: what it says is then what a test made
