@@ -19,8 +19,8 @@ import (
 )
 
 // FetchCooldown is how soon after a fetch River looks for jobs again when it is told of new ones. Its default of
-// 100 ms is most of the latency of a webhook at idle; at 5 ms a busy queue costs up to 200 fetches a second, some
-// 1 % of a core.
+// 100 ms is most of the latency of a webhook at idle. At 2 ms a busy queue costs up to 500 fetches a second, some 0.3 ms of
+// PostgreSQL each, and a queue that is behind takes them as full as its free places.
 const FetchCooldown = 2 * time.Millisecond
 
 // How many jobs of a queue run at once by default. A callback holds a goroutine and its place in a group, no connection:
