@@ -184,26 +184,38 @@ func (w *where) search(q string) {
 	if utf8.RuneCountInString(q) < wholeSearch {
 		before = "% "
 	}
-	terms := "s.document LIKE onward_fold(" + w.arg(before+escapeLike(q)+"%") + ")"
-	if number := longNumber(q); number != "" && len(number)+wholeSearch <= len(q) && !w.probes {
-		// By the number alone, since the index reads a list for each three letters, and those of names and of providers of
-		// mailboxes are long. What is added to the document keeps the rest off the index.
-		terms = "(s.document LIKE " + w.arg("%"+number+"%") + " AND " + strings.Replace(terms, "s.document", "s.document || ''", 1) + ")"
-	}
+	terms := w.like(before+escapeLike(q)+"%", q)
 	if digits := phoneDigits(q); digits != "" && digits != q {
-		terms = "(" + terms + " OR s.document LIKE " + w.arg("%"+digits+"%") + ")"
+		terms = "(" + terms + " OR " + w.like("%"+digits+"%", digits) + ")"
 	}
 	w.beside("business_search s", "s.business_id", terms)
 }
 
-// longNumber returns the longest run of digits in a text where that says most about it: five digits or more are rare.
-func longNumber(q string) string {
-	const long = 5
+// like compares the document with a pattern that holds a text. A long number in it is looked for first, by its end: the index
+// reads a list for each three letters, and those of names, of providers of mailboxes and of the beginnings of phones are
+// long. What is added to the document keeps the rest off the index.
+func (w *where) like(pattern, text string) string {
+	term := "LIKE onward_fold(" + w.arg(pattern) + ")"
+	number := longNumber(text)
+	if number == "" || w.probes {
+		return "s.document " + term
+	}
+	return "(s.document LIKE " + w.arg("%"+number+"%") + " AND s.document || '' " + term + ")"
+}
+
+// longNumber returns the end of the longest run of digits in a text, where that says most about it and is shorter than all
+// of it: five digits and more are rare, and six are enough.
+func longNumber(text string) string {
+	const long, enough, gain = 5, 6, 3
 	best := ""
-	for _, run := range strings.FieldsFunc(q, func(r rune) bool { return r < '0' || r > '9' }) {
+	for _, run := range strings.FieldsFunc(text, func(r rune) bool { return r < '0' || r > '9' }) {
 		if len(run) >= long && len(run) > len(best) {
 			best = run
 		}
+	}
+	best = best[max(0, len(best)-enough):]
+	if len(best)+gain > len(text) {
+		return ""
 	}
 	return best
 }
