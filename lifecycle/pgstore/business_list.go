@@ -161,16 +161,17 @@ func (q *businessQuery) run(
 	return q.read(ctx, db, patience, sql, args)
 }
 
-// read runs a query within a time; 0: any.
+// listSession sets up a transaction that reads a list, each statement within a time. Each filter has a plan of its own: one
+// for all of its kind would be wrong for most. To compile it, or to begin workers for it, takes longer than it may take.
+const listSession = `
+	SELECT set_config('statement_timeout', $1, true), set_config('plan_cache_mode', 'force_custom_plan', true),
+		set_config('jit', 'off', true), set_config('max_parallel_workers_per_gather', '0', true)`
+
+// read runs a query within a time.
 func (q *businessQuery) read(ctx context.Context, db Beginner, patience time.Duration, sql string, args []any) (list []Business, err error) {
 	err = pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		batch := &pgx.Batch{}
-		// Each filter has a plan of its own: one for all of its kind would be wrong for most. To compile it, or to begin workers
-		// for it, takes longer than it may take.
-		batch.Queue(`
-			SELECT set_config('statement_timeout', $1, true), set_config('plan_cache_mode', 'force_custom_plan', true),
-				set_config('jit', 'off', true), set_config('max_parallel_workers_per_gather', '0', true)`,
-			fmt.Sprintf("%dms", patience.Milliseconds()))
+		batch.Queue(listSession, fmt.Sprintf("%dms", patience.Milliseconds()))
 		batch.Queue(sql, args...)
 		results := tx.SendBatch(ctx, batch)
 		if _, err := results.Exec(); err != nil {
@@ -198,39 +199,49 @@ func (q *businessQuery) page(list []Business) ([]Business, *BusinessPosition) {
 	return list, &next
 }
 
-// inWindows looks through businesses in order, window by window, until a page is full, nothing is left, or the budget is
-// used up; once through a window it always comes.
+// inWindows looks through businesses in order, window by window, each twice as large as the one before, until a page is
+// full, nothing is left, or the budget is used up; once through a window it always comes.
 func (q *businessQuery) inWindows(
 	ctx context.Context, db Beginner, behind *BusinessPosition, window int, budget time.Duration,
 ) (found []Business, next *BusinessPosition, err error) {
 	until := time.Now().Add(budget)
-	for {
-		end, err := q.windowEnd(ctx, db, behind, window)
-		if err != nil {
-			return nil, nil, fmt.Errorf("list businesses: %w", err)
+	err = pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, listSession, "0"); err != nil {
+			return err
 		}
-		list, err := q.window(ctx, db, behind, end)
-		if err != nil {
-			return nil, nil, fmt.Errorf("list businesses: %w", err)
+		for ; ; window *= 2 {
+			end, err := q.windowEnd(ctx, tx, behind, window)
+			if err != nil {
+				return err
+			}
+			list, err := q.window(ctx, tx, behind, end)
+			if err != nil {
+				return err
+			}
+			found = append(found, list...)
+			if len(found) > q.limit || end == nil {
+				found, next = q.page(found)
+				return nil
+			}
+			if behind = end; time.Now().After(until) {
+				next = end
+				return nil
+			}
 		}
-		found = append(found, list...)
-		if len(found) > q.limit || end == nil {
-			found, next = q.page(found)
-			return found, next, nil
-		}
-		if behind = end; time.Now().After(until) {
-			return found, end, nil
-		}
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("list businesses: %w", err)
 	}
+	return found, next, nil
 }
 
 // window reads what matches between two positions: it takes these rows first, whatever the planner thinks of the filter.
-func (q *businessQuery) window(ctx context.Context, db Beginner, behind, end *BusinessPosition) ([]Business, error) {
+func (q *businessQuery) window(ctx context.Context, tx pgx.Tx, behind, end *BusinessPosition) ([]Business, error) {
 	var args []any
 	filter := q.filter.probing(&args)
 	positions := q.place(q.beyond, behind, &args) + " AND " + q.place(q.upTo, end, &args)
 	args = append(args, q.limit+1)
-	return q.read(ctx, db, 0, fmt.Sprintf(`
+	rows, err := tx.Query(ctx, fmt.Sprintf(`
 		WITH w AS MATERIALIZED (
 			SELECT %s AS key, %s AS id
 			FROM %s
@@ -241,7 +252,11 @@ func (q *businessQuery) window(ctx context.Context, db Beginner, behind, end *Bu
 		JOIN businesses ON businesses.id = w.id
 		WHERE %s
 		ORDER BY w.key %s, w.id %[7]s
-		LIMIT $%[8]d`, q.key, q.id, q.keys(), positions, businessColumns, filter, q.direction, len(args)), args)
+		LIMIT $%[8]d`, q.key, q.id, q.keys(), positions, businessColumns, filter, q.direction, len(args)), args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanBusiness)
 }
 
 // keys is the table that has the order's index.
@@ -253,7 +268,7 @@ func (q *businessQuery) keys() string {
 }
 
 // windowEnd is the position of the last row of a window; nil where fewer are left.
-func (q *businessQuery) windowEnd(ctx context.Context, db Beginner, behind *BusinessPosition, window int) (*BusinessPosition, error) {
+func (q *businessQuery) windowEnd(ctx context.Context, tx pgx.Tx, behind *BusinessPosition, window int) (*BusinessPosition, error) {
 	var args []any
 	condition := q.place(q.beyond, behind, &args)
 	args = append(args, window-1)
@@ -262,15 +277,13 @@ func (q *businessQuery) windowEnd(ctx context.Context, db Beginner, behind *Busi
 	if q.key == "businesses.name" {
 		key = &p.Name
 	}
-	err := pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, fmt.Sprintf(`
-			SELECT %s, %s
-			FROM %s
-			WHERE %s
-			ORDER BY %[1]s %[5]s, %[2]s %[5]s
-			OFFSET $%[6]d
-			LIMIT 1`, q.key, q.id, q.keys(), condition, q.direction, len(args)), args...).Scan(key, &p.ID)
-	})
+	err := tx.QueryRow(ctx, fmt.Sprintf(`
+		SELECT %s, %s
+		FROM %s
+		WHERE %s
+		ORDER BY %[1]s %[5]s, %[2]s %[5]s
+		OFFSET $%[6]d
+		LIMIT 1`, q.key, q.id, q.keys(), condition, q.direction, len(args)), args...).Scan(key, &p.ID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
