@@ -249,3 +249,6 @@ func (p *actProgress) follow(ctx context.Context, tx pgx.Tx) error {
 
 // Moving reports whether there is more to come.
 func (p actProgress) Moving() bool { return p.Followed > p.Over+p.Again }
+
+// Left is how many of those that matched the act has not come to: one of the API's or of these pages' ends at its limit.
+func (p actProgress) Left() int { return max(0, p.Matched-p.Done-p.Refused) }
