@@ -27,6 +27,8 @@ type businessListPage struct {
 	Sort    string
 	Axes    []axisChoice
 	Items   []apiBusiness
+	Shown   int    // items, with those of the part before
+	Further string // address of what fills a page that is not full yet: the list looks at a bounded part at a time
 	Next    string // address of the next page
 	First   string // address of the first; "" there
 	CSV     string
@@ -88,13 +90,19 @@ func (c *Console) readBusinesses(v *visit) (businessListPage, error) {
 		name := string(a) + "_status"
 		p.Axes = append(p.Axes, axisChoice{Name: name, Label: label(a), Statuses: lifecycle.Statuses(a), Chosen: p.Filter.Get(name)})
 	}
-	q := url.Values{"sort": {p.Sort}, "limit": {strconv.Itoa(pageSize)}}
+	// A page that is filled part by part knows how full it is.
+	shown, _ := strconv.Atoi(v.query("shown"))
+	shown = min(max(shown, 0), pageSize-1)
+	q := url.Values{"sort": {p.Sort}, "limit": {strconv.Itoa(pageSize - shown)}}
 	for k, values := range p.Filter {
 		q[k] = values
 	}
 	if cursor := v.query("cursor"); cursor != "" {
 		q.Set("cursor", cursor)
 		p.First = p.address("")
+	}
+	if v.query("first") != "" {
+		p.First = "" // a part of the first page
 	}
 	var page struct {
 		Items      []apiBusiness `json:"items"`
@@ -108,9 +116,16 @@ func (c *Console) readBusinesses(v *visit) (businessListPage, error) {
 		p.Problem = r.text
 		return p, nil
 	}
-	p.Items = page.Items
+	p.Items, p.Shown = page.Items, shown+len(page.Items)
 	if page.NextCursor != "" {
 		p.Next = p.address(page.NextCursor)
+		if p.Shown < pageSize {
+			more := url.Values{"shown": {strconv.Itoa(p.Shown)}}
+			if p.First == "" {
+				more.Set("first", "yes")
+			}
+			p.Further = "/businesses/list?" + strings.TrimPrefix(p.Next, "/businesses?") + "&" + more.Encode()
+		}
 	}
 	q.Del("cursor")
 	q.Del("limit")
@@ -176,11 +191,14 @@ func (c *Console) businesses(v *visit) error {
 	return v.render("businesses", "Businesses", p)
 }
 
-// businessList answers the list alone, while somebody types.
+// businessList answers the list alone, while somebody types, or what fills its page.
 func (c *Console) businessList(v *visit) error {
 	p, err := c.readBusinesses(v)
 	if err != nil {
 		return err
+	}
+	if v.query("shown") != "" {
+		return v.fragment("businesses", "rows", p)
 	}
 	v.w.Header().Set("Hx-Push-Url", p.Address())
 	return v.fragment("businesses", "list", p)

@@ -31,6 +31,7 @@ type bundle struct {
 	tokens  map[apitoken.Role]string
 	now     time.Time
 	asked   []string
+	answers map[string]string // what the API says instead of no, by address
 }
 
 func setup(t *testing.T) *bundle {
@@ -47,6 +48,11 @@ func setup(t *testing.T) *bundle {
 		token, _ := apitoken.FromContext(r.Context())
 		body, _ := io.ReadAll(r.Body)
 		b.asked = append(b.asked, strings.TrimSpace(string(token.Role)+" "+r.Method+" "+r.URL.Path+" "+string(body)))
+		if answer, ok := b.answers[r.URL.RequestURI()]; ok {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, answer)
+			return
+		}
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.WriteHeader(http.StatusConflict)
 		_ = json.NewEncoder(w).Encode(map[string]any{"detail": "body.note: <b>too late</b>", "errors": []any{map[string]string{"location": "body.note", "message": "too late"}}})

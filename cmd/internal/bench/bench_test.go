@@ -32,7 +32,7 @@ func tinySize() *size {
 	return &size{
 		name: "tiny", rounds: 1, acceptFor: 200 * time.Millisecond, warmUp: 50 * time.Millisecond, connections: []int{2, 4},
 		drainFor: 10 * time.Second, applyCases: applyCases(), applyFloor: 16, applyJobs: 40, noopJobs: 50, rateWarmUp: rate{20, 100 * time.Millisecond}, rates: []rate{{40, 500 * time.Millisecond}},
-		sendFloor: 8, sendJobs: 12, recipients: 30, pgbenchClients: 4, pastReceipts: 60, pastFacts: 30,
+		sendFloor: 8, sendJobs: 12, recipients: 30, workers: []int{1, 2, 4}, webs: []int{1, 2}, pgbenchClients: 4, pastReceipts: 60, pastFacts: 30,
 		apiBusinesses: 120, apiDeep: 1, apiRequests: 4, apiAtLeast: 2, apiPatience: 100 * time.Millisecond,
 	}
 }

@@ -14,18 +14,18 @@ import (
 func (b *bench) fleet(ctx context.Context, p *Part) error {
 	p.note("µs process is of all web or worker processes together, MiB of the largest")
 	for round := range b.opts.Rounds {
-		for _, n := range []int{1, 2, 4} {
+		for _, n := range b.size.workers {
 			if err := b.fleetOfWorkers(ctx, round, n, p.line(plural(n, "worker"))); err != nil {
 				return err
 			}
 			p.line(plural(n, "worker")).compare(p.line(plural(1, "worker")))
 		}
-		for _, n := range []int{1, 2} {
+		for _, n := range b.size.webs {
 			if err := b.fleetOfWebs(ctx, round, n, p.line(plural(n, "web process")+", 64 connections")); err != nil {
 				return err
 			}
+			p.line(plural(n, "web process") + ", 64 connections").compare(p.line("1 web process, 64 connections"))
 		}
-		p.line("2 web processes, 64 connections").compare(p.line("1 web process, 64 connections"))
 	}
 	return nil
 }

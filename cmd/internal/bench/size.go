@@ -20,6 +20,7 @@ type size struct {
 	rates                 []rate
 	sendFloor, sendJobs   int
 	recipients            int
+	workers, webs         []int // in a fleet
 	// What flat has in the database before it measures.
 	pastReceipts, pastFacts int
 	// What api fills the database with, and asks: each question so often, or for so long but a few times.
@@ -46,26 +47,28 @@ func fullSize() size {
 			{10, 20 * time.Second}, {200, 10 * time.Second}, {1000, 10 * time.Second}, {3000, 10 * time.Second},
 		},
 		sendFloor: 6_400, sendJobs: 12_000,
-		recipients:   100_000,
+		recipients: 100_000,
+		workers:    []int{1, 2, 4}, webs: []int{1, 2},
 		pastReceipts: 2_000_000, pastFacts: 1_000_000,
 		apiBusinesses: 100_000, apiDeep: 100, apiRequests: 50, apiAtLeast: 20, apiPatience: 3 * time.Second,
 		pgbenchClients: 64,
 	}
 }
 
-// quickSize takes half a minute on two idle cores, and under a minute on busy ones.
+// quickSize takes under a minute on two idle cores. Of fleets it has workers alone.
 func quickSize() size {
 	return size{
 		name: "quick", rounds: 1,
 		acceptFor: time.Second, warmUp: 300 * time.Millisecond, floorAtLeast: 2 * time.Second, connections: []int{64, 256},
-		drainFor: 1500 * time.Millisecond, applyCases: applyCases()[:1], applyFloor: 1_280, applyJobs: 10_000,
-		noopJobs:   10_000,
+		drainFor: 1500 * time.Millisecond, applyCases: applyCases()[:1], applyFloor: 1_280, applyJobs: 5_000,
+		noopJobs:   8_000,
 		rateWarmUp: rate{100, 500 * time.Millisecond},
 		rates:      []rate{{10, 2 * time.Second}, {200, 1500 * time.Millisecond}, {1000, 1500 * time.Millisecond}},
 		sendFloor:  640, sendJobs: 1_500,
-		recipients:   20_000,
-		pastReceipts: 100_000, pastFacts: 50_000,
-		apiBusinesses: 3_000, apiDeep: 10, apiRequests: 10, apiAtLeast: 5, apiPatience: time.Second,
+		recipients:   10_000,
+		workers:      []int{1, 2},
+		pastReceipts: 40_000, pastFacts: 20_000,
+		apiBusinesses: 3_000, apiDeep: 10, apiRequests: 6, apiAtLeast: 5, apiPatience: time.Second,
 		pgbenchClients: 64,
 	}
 }
