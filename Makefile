@@ -13,6 +13,9 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo dev)
 RACE_DIRS := cmd/internal/devdb cmd/internal/app jobs/jobwatch jobs/worker lifecycle/pgstore web/inbox web/metrics
 RACE_PKGS := $(sort $(dir $(wildcard $(addsuffix /*_test.go,$(RACE_DIRS)))))
 
+# The tests there that ask from outside, by name.
+OTHERS := '^TestDashboards|^TestConsole'
+
 # More flags for go test, such as -run or -count.
 TESTFLAGS ?=
 
@@ -45,13 +48,14 @@ build: ## build bin/onward, statically linked
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/onward ./cmd/onward
 
 .PHONY: test
-test: ## run every test, and again with the race detector where it matters
+test: ## run every test, with the race detector where it matters
 	@.ci/deps go postgres cc prometheus chromium pgbouncer
-	go test $(TESTFLAGS) ./...
+	go test $(TESTFLAGS) $$(go list ./... | grep -vxF $(patsubst %/,-e onward/%,$(RACE_PKGS)))
 	@# What it looks at lies outside of its module, where the cache does not see that it changed.
 	go -C dashboards/tests test $(TESTFLAGS) -count=1 ./...
-	@# But for what a Prometheus or a browser asks: it shares no memory with it, and takes the time of those that do.
-	CGO_ENABLED=1 go test $(TESTFLAGS) -race -skip '^TestDashboards|^TestConsole' $(addprefix ./,$(RACE_PKGS))
+	@# Without the detector what a Prometheus or a browser asks: it shares no memory with it, and takes the time of those that do.
+	go test -run $(OTHERS) $(TESTFLAGS) $(addprefix ./,$(RACE_PKGS))
+	CGO_ENABLED=1 go test $(TESTFLAGS) -race -skip $(OTHERS) $(addprefix ./,$(RACE_PKGS))
 
 CHECKS := check-vet check-lint check-imports check-generated check-modules
 
