@@ -86,7 +86,15 @@ func Generate(ctx context.Context, pool *pgxpool.Pool, o GenerateOptions) (Gener
 		makeUp(ctx, o, from, campaigns, chunks)
 	}()
 	for chunk := range chunks {
-		if err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return copyLives(ctx, tx, chunk) }); err != nil {
+		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+			if err := copyLives(ctx, tx, chunk); err != nil || from > 0 {
+				return err
+			}
+			// No provider took these messages: none is to be asked about them. Beside messages that one took, it is.
+			_, err := tx.Exec(ctx, `UPDATE poll_progress SET fact_id = (SELECT COALESCE(max(id), 0) FROM facts)`)
+			return err
+		})
+		if err != nil {
 			return made, fmt.Errorf("store made-up businesses: %w", err)
 		}
 		made.add(chunk)
