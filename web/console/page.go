@@ -323,12 +323,17 @@ func asRefusal(ctx context.Context, err error) (*refusal, bool) {
 	return refuse(http.StatusInternalServerError, "An unexpected error, which is in the log."), false
 }
 
+// logUnexpected writes down an error of which the reader is told no more than that it is in the log.
+func (v *visit) logUnexpected(err error) {
+	v.console.opts.Logger.LogAttrs(v.ctx(), slog.LevelError, "console", slog.String("path", v.Path()),
+		slog.String("request_id", v.w.Header().Get("X-Request-Id")), slog.Any("error", err))
+}
+
 // fail answers a request that could not be served: as a page, or to a page's script as a line for its reader.
 func (c *Console) fail(v *visit, err error) {
 	r, expected := asRefusal(v.ctx(), err)
 	if !expected {
-		c.opts.Logger.LogAttrs(v.ctx(), slog.LevelError, "console", slog.String("path", v.Path()),
-			slog.String("request_id", v.w.Header().Get("X-Request-Id")), slog.Any("error", err))
+		v.logUnexpected(err)
 	}
 	if isPartial(v.r) {
 		v.w.Header().Set("Content-Type", "text/plain; charset=utf-8")

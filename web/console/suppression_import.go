@@ -149,7 +149,10 @@ func (s *suppressionImport) flush(v *visit, batch []importRow) error {
 		if s.Added+s.Already == 0 {
 			return inForm(err)
 		}
-		r, _ := asRefusal(v.ctx(), err)
+		r, expected := asRefusal(v.ctx(), err)
+		if !expected {
+			v.logUnexpected(err)
+		}
 		return refuse(r.status, fmt.Sprintf("%s Before that %s were done: import the file again, what is done changes nothing.", r.text, plural(s.Added+s.Already, "row", "rows")))
 	}
 	s.Added, s.Already = s.Added+done.Added, s.Already+done.Already
