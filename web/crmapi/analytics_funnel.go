@@ -52,7 +52,7 @@ type funnelInput struct {
 	By         string    `query:"by" enum:"week,channel,campaign,country" default:"week" doc:"What a cohort is, always of the first contact"`
 	Channel    string    `query:"channel" enum:"sms,email" doc:"Of the first contact"`
 	CampaignID uuid.UUID `query:"campaign_id" format:"uuid" doc:"Whose message was the first contact"`
-	Country    string    `query:"country" pattern:"^[A-Z]{2}$" patternDescription:"ISO 3166-1 alpha-2" doc:"ISO 3166-1 alpha-2"`
+	Country    string    `query:"country" pattern:"^[A-Z]{2}$" doc:"ISO 3166-1 alpha-2"`
 	After      time.Time `query:"after" doc:"First contacted at or after; a full quarter of an hour"`
 	Before     time.Time `query:"before" doc:"First contacted before; a full quarter of an hour"`
 	ZoneQuery

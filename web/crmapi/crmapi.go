@@ -106,6 +106,7 @@ func New(o Options) (*API, error) {
 	})
 	h := humachi.New(a.router, config(o.Version))
 	a.registerAll(h)
+	tellNulls(h.OpenAPI().Components.Schemas)
 	var err error
 	if a.spec, a.page, err = describe(h.OpenAPI()); err != nil {
 		return nil, err

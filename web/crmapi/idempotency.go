@@ -15,6 +15,8 @@ import (
 const (
 	idempotencyHeader = "Idempotency-Key"
 	maxIdempotencyKey = 255
+	// erasedAnswer is what an erasure leaves of an answer that is kept.
+	erasedAnswer = "{}"
 )
 
 func validIdempotencyKey(key string) bool {
@@ -75,6 +77,10 @@ func (r repeatable) claim(ctx context.Context, tx pgx.Tx, tokenID int64) (*store
 	}
 	if err := json.Unmarshal(response, &s); err != nil {
 		return nil, fmt.Errorf("read a kept answer: %w", err)
+	}
+	if string(s.Body) == erasedAnswer {
+		return nil, huma.Error409Conflict("the answer to this Idempotency-Key was erased, with whom it was about: what was asked for was done",
+			&huma.ErrorDetail{Location: "header." + idempotencyHeader, Message: "its answer was erased"})
 	}
 	return &s, nil
 }

@@ -44,6 +44,7 @@ type bundle struct {
 	router chi.Router
 	server *httptest.Server
 	tokens map[apitoken.Role]string
+	spec   func() *description
 
 	mu      sync.Mutex
 	woken   []string
@@ -94,6 +95,13 @@ func setupOn(t *testing.T, pool *pgxpool.Pool, tune ...func(*crmapi.Options)) *b
 	api.Mount(b.router)
 	b.server = httptest.NewServer(b.router)
 	t.Cleanup(b.server.Close)
+	b.spec = sync.OnceValue(func() *description {
+		w := httptest.NewRecorder()
+		ctx := apitoken.WithToken(t.Context(), apitoken.Token{Role: apitoken.Viewer}) // the tokens may be revoked by now
+		b.router.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/openapi.json", nil))
+		require.Equal(t, http.StatusOK, w.Code)
+		return newDescription(t, w.Body.String())
+	})
 	return b
 }
 
@@ -122,15 +130,19 @@ func (r reply) locations() []string {
 // send makes a request as a role ("" is nobody). A body that is a string is sent as it is.
 func (b *bundle) send(role apitoken.Role, method, path string, body any, header ...string) reply {
 	b.t.Helper()
-	var reader io.Reader
+	var sent []byte
 	switch v := body.(type) {
 	case nil:
 	case string:
-		reader = bytes.NewReader([]byte(v))
+		sent = []byte(v)
 	default:
-		encoded, err := json.Marshal(v)
+		var err error
+		sent, err = json.Marshal(v)
 		require.NoError(b.t, err)
-		reader = bytes.NewReader(encoded)
+	}
+	var reader io.Reader
+	if body != nil {
+		reader = bytes.NewReader(sent)
 	}
 	if len(path) > 0 && path != "/docs" && path != "/openapi.json" {
 		path = crmapi.Prefix + path
@@ -159,6 +171,7 @@ func (b *bundle) send(role apitoken.Role, method, path string, body any, header 
 		require.NotEmpty(b.t, r.body["title"])
 		require.NotEmpty(b.t, r.body["detail"])
 	}
+	b.described(method, path, string(sent), r)
 	return r
 }
 

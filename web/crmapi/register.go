@@ -24,6 +24,7 @@ type operation struct {
 	description  string
 	status       int // of success; 0: 200
 	also         int // another status of success, with the same answer; 0: none
+	fails        int // another status of failure, beside the usual ones; 0: none
 }
 
 // register adds an endpoint that needs a role. Whatever error the handler returns becomes a problem.
@@ -44,6 +45,16 @@ func register[I, O any](a *API, h huma.API, need apitoken.Role, o operation, han
 	}
 	if strings.Contains(o.path, "{") {
 		op.Errors = append(op.Errors, http.StatusNotFound)
+	}
+	if o.fails != 0 {
+		op.Errors = append(op.Errors, o.fails)
+	}
+	if o.method == http.MethodGet {
+		op.Parameters = append(op.Parameters, &huma.Param{
+			Name: "If-None-Match", In: "header", Description: "An ETag of an earlier answer: 304, without a body, when it still holds.",
+			Schema: &huma.Schema{Type: huma.TypeString},
+		})
+		op.Responses = map[string]*huma.Response{strconv.Itoa(http.StatusNotModified): {Description: http.StatusText(http.StatusNotModified)}}
 	}
 	if o.method != http.MethodGet {
 		op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)

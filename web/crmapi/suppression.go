@@ -84,7 +84,7 @@ func (a *API) registerSuppressions(h huma.API) {
 	register(a, h, apitoken.Operator, operation{
 		method: http.MethodDelete, path: "/suppressions", id: "liftSuppression", tag: tagSuppressions,
 		summary:     "Lift a suppression",
-		description: "The address goes in the body, so that it ends in no log. 404 when it is not suppressed.",
+		description: "The address goes in the body, so that it ends in no log. 404 when it is not suppressed.", fails: http.StatusNotFound,
 	}, a.liftSuppression)
 }
 

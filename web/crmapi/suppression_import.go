@@ -29,7 +29,7 @@ type importSuppressionsInput struct {
 			Address string `json:"address" maxLength:"1000"`
 			Reason  string `json:"reason,omitempty" doc:"Why this one; import where nothing is said"`
 		} `json:"rows" minItems:"1" maxItems:"1000"`
-		Country string `json:"country,omitempty" pattern:"^[A-Z]{2}$" patternDescription:"ISO 3166-1 alpha-2" doc:"By which phones without + are read"`
+		Country string `json:"country,omitempty" pattern:"^[A-Z]{2}$" doc:"By which phones without + are read"`
 		Source  string `json:"source,omitempty" maxLength:"255" doc:"Where the list is from, such as the name of a file"`
 		Reason  string `json:"reason,omitempty" maxLength:"2000" doc:"Why, in your words: it goes to the operators' log. Needed unless dry_run"`
 		DryRun  bool   `json:"dry_run,omitempty"`
