@@ -50,7 +50,7 @@ func TestCreateBusinessRefuses(t *testing.T) {
 		body  any
 		where string
 	}{
-		"no name":           {obj{}, "body"},
+		"no name":           {obj{}, "body.name"},
 		"empty name":        {obj{"name": ""}, "body.name"},
 		"blank name":        {obj{"name": "  "}, "body.name"},
 		"long name":         {obj{"name": strings.Repeat("x", 201)}, "body.name"},

@@ -85,7 +85,7 @@ func TestCreateCampaignRefuses(t *testing.T) {
 		"pace":                {obj{"per_second": 0}, "body.per_second", ""},
 		"time":                {obj{"send_at": "tomorrow"}, "body.send_at", ""},
 		"status":              {obj{"status": "sending"}, "body.status", ""},
-		"zero byte in a name": {obj{"name": "a\x00b"}, "", "cannot be stored"},
+		"zero byte in a name": {obj{"name": "a\x00b"}, "body.name", "zero byte"},
 	} {
 		r := b.post("/campaigns", with(draft(), c.changes), http.StatusUnprocessableEntity)
 		if c.where != "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -97,13 +98,11 @@ func New(o Options) (*API, error) {
 	if o.PerSecond > 0 {
 		a.router.Use(newLimiter(o.PerSecond, o.Clock).limit)
 	}
-	a.router.Use(a.exports, etags, bodies)
+	a.router.Use(queries, a.exports, etags, bodies)
 	a.router.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, http.StatusNotFound, "there is no such path: see /docs")
 	})
-	a.router.MethodNotAllowed(func(w http.ResponseWriter, _ *http.Request) {
-		writeProblem(w, http.StatusMethodNotAllowed, "this path has other methods: see /docs")
-	})
+	a.router.MethodNotAllowed(a.otherMethods)
 	h := humachi.New(a.router, config(o.Version))
 	a.registerAll(h)
 	tellNulls(h.OpenAPI().Components.Schemas)
@@ -112,6 +111,19 @@ func New(o Options) (*API, error) {
 		return nil, err
 	}
 	return a, nil
+}
+
+// otherMethods answers 405 with the methods that there are.
+func (a *API) otherMethods(w http.ResponseWriter, r *http.Request) {
+	path := chi.RouteContext(r.Context()).RoutePath
+	var allowed []string
+	for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodPatch, http.MethodPost} {
+		if a.router.Match(chi.NewRouteContext(), method, path) {
+			allowed = append(allowed, method)
+		}
+	}
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	writeProblem(w, http.StatusMethodNotAllowed, "this path has other methods: see /docs")
 }
 
 // Mount puts the API, /openapi.json and /docs on a router.

@@ -89,7 +89,7 @@ func TestEventsRefused(t *testing.T) {
 		"provider's event":    {obj{"event": "sms_sent"}, "body.event"},
 		"subscription":        {obj{"event": "subscription_activated"}, "body.event"},
 		"no such event":       {obj{"event": "exploded"}, "body.event"},
-		"no event":            {obj{}, "body"},
+		"no event":            {obj{}, "body.event"},
 		"the future":          {obj{"event": "ticket_opened", "occurred_at": time.Now().Add(6 * time.Minute)}, "body.occurred_at"},
 		"reopened, no note":   {obj{"event": "operator_reopened"}, "body.note"},
 		"reopened, no reason": {obj{"event": "operator_reopened", "note": "  "}, "body.note"},

@@ -10,6 +10,9 @@ import (
 	"mime"
 	"net/http"
 	"time"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"onward/web/apitoken"
 )
@@ -94,13 +97,21 @@ func bodies(next http.Handler) http.Handler {
 			writeProblem(w, http.StatusUnsupportedMediaType, "send Content-Type: application/json")
 			return
 		}
+		if !utf8.Valid(body) {
+			writeProblem(w, http.StatusBadRequest, "body: is not UTF-8", &huma.ErrorDetail{Location: "body", Message: "is not UTF-8"})
+			return
+		}
+		if f := readStrictly(body); f != nil {
+			writeInvalid(w, "body"+f.place, f.message)
+			return
+		}
 		acceptJSON(r, body)
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		if r.Method == http.MethodPost {
 			if values := r.Header.Values(idempotencyHeader); len(values) > 0 {
 				key := values[0]
 				if len(values) > 1 || !validIdempotencyKey(key) {
-					writeProblem(w, http.StatusUnprocessableEntity, "Idempotency-Key: send one, of 1 to 255 printable ASCII characters")
+					writeInvalid(w, "header."+idempotencyHeader, "send one, of 1 to 255 printable ASCII characters")
 					return
 				}
 				r = r.WithContext(context.WithValue(r.Context(), repeatableKey{}, repeatable{key: key, hash: hashRequest(r, body)}))

@@ -107,13 +107,28 @@ func tidyProblem(_ huma.Context, _ string, v any) (any, error) {
 	tidy.Errors = make([]*huma.ErrorDetail, 0, len(p.Errors))
 	for _, e := range p.Errors {
 		if e != nil {
-			tidy.Errors = append(tidy.Errors, &huma.ErrorDetail{Message: e.Message, Location: e.Location})
+			tidy.Errors = append(tidy.Errors, tidyDetail(e))
 		}
 	}
 	if tidy.Detail == validationFailed && len(tidy.Errors) > 0 {
 		tidy.Detail = tidy.Errors[0].Location + ": " + tidy.Errors[0].Message
 	}
 	return &tidy, nil
+}
+
+// tidyDetail names the place of a member that is missing, where huma names what it is missing from, and says what a time is
+// without Go's way to write it.
+func tidyDetail(e *huma.ErrorDetail) *huma.ErrorDetail {
+	tidy := &huma.ErrorDetail{Message: e.Message, Location: e.Location}
+	if name, ok := strings.CutPrefix(e.Message, "expected required property "); ok {
+		if name, ok = strings.CutSuffix(name, " to be present"); ok {
+			tidy.Location, tidy.Message = e.Location+"."+name, "is missing"
+		}
+	}
+	if strings.HasPrefix(e.Message, "invalid date/time for format ") {
+		tidy.Message = "is no time: write it as 2026-05-03T12:00:00Z, and a + before its zone as %2B"
+	}
+	return tidy
 }
 
 // writeProblem answers where huma is not in charge.
