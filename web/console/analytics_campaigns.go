@@ -48,7 +48,7 @@ func (c *Console) analyticsCampaigns(v *visit) error {
 	p.pick("channel", "Channel", channels()...)
 	p.campaigns(v)
 	p.attribution()
-	p.days("Launched from", "to")
+	p.days("Launched from", "until")
 	p.AsOf = answer.AsOf
 	d := campaignsData{Items: answer.Items}
 	if answer.NextCursor != nil {

@@ -65,7 +65,7 @@ func (c *Console) analyticsFunnel(v *visit) error {
 	p.pick("channel", "Channel", channels()...)
 	p.country()
 	p.campaigns(v)
-	p.days("First contacted from", "to")
+	p.days("First contacted from", "until")
 	p.AsOf = answer.AsOf
 	d := funnelData{Total: answer.Total, Cohort: p.On()}
 	if len(answer.Total) > 0 && answer.Total[0].Businesses > 0 {

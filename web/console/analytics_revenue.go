@@ -56,7 +56,7 @@ func (c *Console) analyticsRevenue(v *visit) error {
 	c.ask(v, p, "/analytics/revenue", []string{"by", "model", "window_days", "from", "to"}, &answer)
 	p.by("campaign", "channel", "week")
 	p.attribution()
-	p.days("Paid from", "to")
+	p.days("Paid from", "until")
 	p.AsOf = answer.AsOf
 	var list []moneyData
 	for _, total := range answer.Totals {

@@ -69,12 +69,30 @@ func problem(rec *recorder) error {
 	if err := json.Unmarshal(rec.body.Bytes(), &p); err != nil || p.Detail == "" {
 		return fmt.Errorf("the API answered %d: %.200s", rec.code, rec.body.String())
 	}
-	out := &refusal{status: rec.code, text: sentence(p.Detail), fields: map[string]string{}}
+	out := &refusal{status: rec.code, text: sentence(plainly(p.Detail)), fields: map[string]string{}}
 	for _, e := range p.Errors {
 		name := e.Location[strings.LastIndexByte(e.Location, '.')+1:]
-		out.fields[name] = e.Message
+		out.fields[name] = plainly(e.Message)
 	}
 	return out
+}
+
+// plainly says in words what a schema's check says in signs.
+func plainly(s string) string {
+	for _, w := range []struct{ signs, before, after string }{
+		{"expected length <= ", "at most ", " characters"},
+		{"expected length >= ", "at least ", " characters"},
+		{"expected number <= ", "at most ", ""},
+		{"expected number >= ", "at least ", ""},
+	} {
+		if head, n, found := strings.Cut(s, w.signs); found && n != "" && strings.Trim(n, "0123456789.-") == "" {
+			if n == "1" {
+				w.after = strings.TrimSuffix(w.after, "s")
+			}
+			return head + w.before + n + w.after
+		}
+	}
+	return s
 }
 
 // sentence makes of an error's text one for people.

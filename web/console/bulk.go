@@ -67,7 +67,7 @@ func (b apiBulk) Passed() int64 {
 
 // CanUndo reports whether the facts allow to take it back.
 func (b apiBulk) CanUndo() bool {
-	return b.Action != "opt_out" && b.UndoneBy == nil && (b.State == "done" || b.Action == "start_campaign" && b.State == "running")
+	return b.Action != "opt_out" && b.Done > 0 && b.UndoneBy == nil && (b.State == "done" || b.Action == "start_campaign" && b.State == "running")
 }
 
 type bulkFormPage struct {

@@ -133,7 +133,7 @@ func (c *Console) life(v *visit, id uuid.UUID) any {
 				lifecycle.AxisContact: b.Contact, lifecycle.AxisWebsite: b.Website, lifecycle.AxisSubscription: b.Subscription, lifecycle.AxisTicket: b.Ticket,
 			}[axis]
 			own := slices.DeleteFunc(slices.Clone(moved), func(m pgstore.Moved) bool { return m.Axis != axis })
-			p.Diagrams = append(p.Diagrams, draw(axis, current, own))
+			p.Diagrams = append(p.Diagrams, draw(axis, current, own, v.zone()))
 		}
 		before, err := timelineCursor(v.query("before"))
 		if err != nil {

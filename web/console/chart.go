@@ -22,9 +22,9 @@ type series struct {
 // chart is what a line or bar chart shows.
 type chart struct {
 	Title  string
-	Unit   string // after values: "/min", "ms"
-	At     []time.Time
-	Labels []string // instead of At
+	Unit   string      // after values: "/min", "ms"
+	At     []time.Time // in the visitor's zone: what the pointer meets tells it as it is
+	Labels []string    // instead of At
 	Series []series
 }
 
@@ -193,7 +193,7 @@ func (c chart) place(i int) string {
 		if len(c.At) > 1 && c.At[1].Sub(c.At[0]) >= 24*time.Hour {
 			return c.At[i].Format("Mon 2 Jan 2006")
 		}
-		return c.At[i].UTC().Format("15:04 UTC")
+		return c.At[i].Format("15:04 MST")
 	}
 	return strconv.Itoa(i + 1)
 }

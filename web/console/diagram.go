@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"onward/lifecycle"
 	"onward/lifecycle/pgstore"
@@ -54,8 +55,9 @@ type diagram struct {
 	SVG     template.HTML
 }
 
-// draw draws an axis: every status, the way that was taken, and from where it stands, dashed, where it may go.
-func draw(axis lifecycle.Axis, current lifecycle.Status, steps []pgstore.Moved) diagram {
+// draw draws an axis: every status, the way that was taken with its times in the zone of who looks, and from where it
+// stands, dashed, where it may go.
+func draw(axis lifecycle.Axis, current lifecycle.Status, steps []pgstore.Moved, zone *time.Location) diagram {
 	p := plans()[axis]
 	var b strings.Builder
 	esc := template.HTMLEscapeString
@@ -72,7 +74,7 @@ func draw(axis lifecycle.Axis, current lifecycle.Status, steps []pgstore.Moved) 
 		if taken[key] == nil {
 			order = append(order, key)
 		}
-		taken[key] = append(taken[key], fmt.Sprintf("%s by %s, %s UTC", label(s.To), label(s.Event), s.At.Format("2 Jan 2006 15:04")))
+		taken[key] = append(taken[key], fmt.Sprintf("%s by %s, %s", label(s.To), label(s.Event), s.At.In(zone).Format("2 Jan 2006 15:04:05 MST")))
 		visited = append(visited, s.From, s.To)
 	}
 	for _, m := range lifecycle.Moves(axis) {

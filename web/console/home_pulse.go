@@ -104,8 +104,10 @@ func (c *Console) pulse(v *visit) any {
 		if err != nil {
 			return p, err
 		}
+		zone := v.zone()
 		for i, m := range list {
-			p.Flow.At, p.Latency.At = append(p.Flow.At, m.At), append(p.Latency.At, m.At)
+			at := m.At.In(zone)
+			p.Flow.At, p.Latency.At = append(p.Flow.At, at), append(p.Latency.At, at)
 			p.Flow.Series[0].Values = append(p.Flow.Series[0].Values, m.Receipts)
 			p.Flow.Series[1].Values = append(p.Flow.Series[1].Values, m.Sends)
 			p.Latency.Series[0].Values = append(p.Latency.Series[0].Values, m.P95)

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,22 +33,47 @@ type bundle struct {
 	now     time.Time
 	asked   []string
 	answers map[string]string // what the API says instead of no, by address
+	api     http.HandlerFunc  // instead of the double, where a test sets it
+	log     *logged
+}
+
+// logged keeps what is logged.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements [io.Writer].
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	b := &bundle{T: t, db: pgtest.New(t, pgtest.Schema), router: chi.NewRouter(), tokens: map[apitoken.Role]string{}, now: time.Now()}
+	b := &bundle{T: t, db: pgtest.New(t, pgtest.Schema), router: chi.NewRouter(), tokens: map[apitoken.Role]string{}, now: time.Now(), log: &logged{}}
 	for _, role := range apitoken.Roles() {
 		_, secret, err := apitoken.Create(t.Context(), b.db.Pool, string(role), role)
 		require.NoError(t, err)
 		b.tokens[role] = secret
 	}
-	logger := slog.New(slog.DiscardHandler)
+	logger := slog.New(slog.NewTextHandler(b.log, nil))
 	sessions := console.NewSessions(b.db.Pool, logger)
 	api := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, _ := apitoken.FromContext(r.Context())
 		body, _ := io.ReadAll(r.Body)
 		b.asked = append(b.asked, strings.TrimSpace(string(token.Role)+" "+r.Method+" "+r.URL.Path+" "+string(body)))
+		if b.api != nil {
+			b.api(w, r)
+			return
+		}
 		if answer, ok := b.answers[r.URL.RequestURI()]; ok {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = io.WriteString(w, answer)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"onward/lifecycle"
 	"onward/web/apitoken"
@@ -15,7 +16,7 @@ import (
 func (c *Console) messageRoutes() []Route {
 	return []Route{
 		{http.MethodGet, "/messages", apitoken.Viewer, c.messages},
-		{http.MethodGet, "/messages/{id}", apitoken.Viewer, wholePage(c.readWholeMessage, "message", func(messagePage) string { return "Message" })},
+		{http.MethodGet, "/messages/{id}", apitoken.Viewer, wholePage(c.readMessage, "message", func(messagePage) string { return "Message" })},
 		{http.MethodGet, "/messages/{id}/now", apitoken.Viewer, livePart(c.readMessage, "message", "events")},
 		{http.MethodPost, "/messages/{id}/resolve", apitoken.Operator, c.resolveMessage},
 	}
@@ -80,19 +81,11 @@ func (c *Console) messages(v *visit) error {
 
 type messagePage struct {
 	Message  apiMessage
-	Business apiBusiness
+	Business string // its name
+	Campaign string // its name; "" without one
 	Events   panel[messageEvents]
 }
 
-func (c *Console) readWholeMessage(v *visit) (messagePage, error) {
-	p, err := c.readMessage(v)
-	if err != nil {
-		return p, err
-	}
-	return p, v.api(http.MethodGet, "/crm/businesses/"+p.Message.BusinessID.String(), nil, &p.Business)
-}
-
-// readMessage reads what moves while somebody looks.
 func (c *Console) readMessage(v *visit) (messagePage, error) {
 	var p messagePage
 	id, err := v.id("id")
@@ -100,6 +93,15 @@ func (c *Console) readMessage(v *visit) (messagePage, error) {
 		return p, err
 	}
 	if err := v.api(http.MethodGet, "/messages/"+id.String(), nil, &p.Message); err != nil {
+		return p, err
+	}
+	err = c.read(v.ctx(), func(tx pgx.Tx) error {
+		return tx.QueryRow(v.ctx(), `
+			SELECT b.name, COALESCE((SELECT c.name FROM campaigns c WHERE c.public_id = $2), '')
+			FROM businesses b
+			WHERE b.public_id = $1`, p.Message.BusinessID, p.Message.CampaignID).Scan(&p.Business, &p.Campaign)
+	})
+	if err != nil {
 		return p, err
 	}
 	p.Events = c.readMessageEvents(v, p.Message)

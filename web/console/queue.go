@@ -269,6 +269,7 @@ func (c *Console) readJob(v *visit) (jobPage, error) {
 	if err != nil {
 		return p, err
 	}
+	p.Job.AttemptedBy = slices.Compact(p.Job.AttemptedBy) // the same process, attempt after attempt
 	p.Args, p.Metadata = indented(p.Job.Args), indented(p.Job.Metadata)
 	switch p.Job.State {
 	case "completed", "cancelled", "discarded":

@@ -267,8 +267,18 @@ func (a actionView) Link() string {
 		return "/replies/" + url.PathEscape(a.TargetID)
 	case "receipt":
 		return "/webhooks/" + url.PathEscape(a.TargetID)
+	case "bulk":
+		return "/businesses/bulk/" + url.PathEscape(a.TargetID)
 	}
 	return ""
+}
+
+// Target is what it was done to, ids as people compare them.
+func (a actionView) Target() string {
+	if _, err := uuid.Parse(a.TargetID); err == nil {
+		return short(a.TargetID)
+	}
+	return a.TargetID
 }
 
 // More are the details in words.
@@ -291,7 +301,7 @@ type logPage struct {
 
 // logActions are the kinds of acts that the log can be narrowed to.
 func logActions() []string {
-	return []string{"business.", "event.", "campaign.", "message.", "reply.", "suppression.", "sender.", "token.", "jobs.", "receipt.", "bulk."}
+	return []string{"business.", "event.", "campaign.", "message.", "reply.", "suppression.", "sender.", "token.", "jobs.", "queue.", "receipt.", "bulk.", "site.", "import."}
 }
 
 func (c *Console) operatorLog(v *visit) error {

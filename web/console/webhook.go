@@ -193,7 +193,7 @@ func (c *Console) readReceiptRows(v *visit, f url.Values) panel[receiptRows] {
 	if d, err := time.ParseDuration(f.Get("within")); err == nil && d > 0 {
 		look.Since = c.opts.Clock().Add(-d)
 	}
-	if d, err := time.Parse(time.DateOnly, f.Get("day")); err == nil {
+	if d, err := time.ParseInLocation(time.DateOnly, f.Get("day"), v.zone()); err == nil {
 		look.Since, look.Until = d, d.AddDate(0, 0, 1)
 	}
 	before, err := uuid.Parse(v.query("before"))

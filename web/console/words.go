@@ -22,7 +22,7 @@ func words() template.FuncMap {
 		"errorWords": errorWords, "badge": badge, "label": label, "when": when, "day": day, "count": count, "money": money, "percent": percent,
 		"duration": duration, "age": age, "plural": plural, "short": short, "dash": dash, "has": has, "join": strings.Join,
 		"lines": lines, "line": lineChart, "bars": barChart, "meter": meter, "spark": spark, "text": text,
-		"query": query, "one": one, "capital": capital, "itemTone": itemTone, "phone": phone, "add": func(a, b int) int { return a + b },
+		"becomes": becomes, "deed": deed, "price": price, "query": query, "one": one, "capital": capital, "itemTone": itemTone, "phone": phone, "add": func(a, b int) int { return a + b },
 	}
 }
 
@@ -40,7 +40,7 @@ const (
 // it is said of.
 func tone(word string) string {
 	switch word {
-	case "purchased", "sold", "active", "delivered", "read", "applied", "completed", "sent", "owned", "corrected", "good", "operator", "running_well":
+	case "purchased", "sold", "active", "delivered", "read", "applied", "completed", "done", "sent", "owned", "corrected", "good", "operator", "running_well":
 		return toneGood
 	case "emailed", "sms_sent", "opened", "clicked", "replied", "deployed", "generated", "generating", "sending", "accepted", "running",
 		"reply", "available", "dispatching", "queued", "scheduled", "opt_in", "admin", "info":
@@ -87,6 +87,36 @@ func badge(word any) template.HTML {
 		return ""
 	}
 	return template.HTML(`<span class="badge ` + tone(s) + `">` + template.HTMLEscapeString(label(s)) + `</span>`) //nolint:gosec // escaped
+}
+
+// becomes writes the status that follows another, with the arrow to it, which no line break parts from it.
+func becomes(word any) template.HTML {
+	return `<span class="nowrap"><span class="muted">→</span> ` + badge(word) + `</span>`
+}
+
+// deed writes what an operator did, as the log names it, for people: event.ticket_opened is "Ticket opened".
+func deed(action string) string {
+	of, what, found := strings.Cut(action, ".")
+	switch {
+	case !found:
+		return capital(action)
+	case of == "event":
+		return capital(what)
+	}
+	return capital(of) + ": " + label(strings.ReplaceAll(what, ".", " "))
+}
+
+// price writes what the API has exactly, to the cent, and smaller amounts to two digits that count.
+func price(amount string) string {
+	f, err := strconv.ParseFloat(amount, 64)
+	switch {
+	case err != nil:
+		return amount
+	case f == 0 || math.Abs(f) >= 1:
+		return strconv.FormatFloat(f, 'f', 2, 64)
+	}
+	digits := 1 - int(math.Floor(math.Log10(math.Abs(f))))
+	return strconv.FormatFloat(f, 'f', max(2, digits), 64)
 }
 
 // when writes a time, which the page's script shows in the reader's zone, as how long ago it is where that is less than

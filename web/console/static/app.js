@@ -154,6 +154,12 @@
     }
   });
 
+  // Forms that filter by what is chosen, without a button.
+  document.addEventListener("change", (event) => {
+    const form = event.target.closest("form[data-submit=change]");
+    if (form) form.requestSubmit();
+  });
+
   // A box that is ticked for all on the page.
   document.addEventListener("change", (event) => {
     if (!event.target.matches("[data-all]")) return;
@@ -162,6 +168,11 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     times();
+    // A diagram that is wider than its place shows where the business is.
+    for (const here of all(".diagrams .here")) {
+      const box = here.closest(".scroll"), at = here.getBoundingClientRect(), of = box.getBoundingClientRect();
+      box.scrollLeft += at.left - of.left - (of.width - at.width) / 2;
+    }
     // Where the navigation is a strip, the page that one is on is in sight. Not by scrollIntoView, from which on Tab would go
     // on from there, past the link that skips the navigation.
     for (const here of all("nav a[aria-current]")) {
