@@ -167,6 +167,16 @@ func TestAtRisk(t *testing.T) {
 	}, r.body["summary"])
 	require.Empty(t, b.analytics("at-risk?reason=open_ticket,paused", http.StatusOK).items())
 	require.Equal(t, []string{"query.reason"}, b.analytics("at-risk?reason="+url.QueryEscape("bad luck"), http.StatusUnprocessableEntity).locations())
+
+	b.exec(`
+		INSERT INTO analytics_customers (business_id, purchased_at, alive_at, past_due_at, failed_charges)
+		SELECT b.id, c.purchased_at, c.alive_at, c.past_due_at, 0
+		FROM analytics_customers c, businesses b
+		WHERE b.name = 'B1'`)
+	first := b.analytics("at-risk?limit=1", http.StatusOK)
+	require.NotNil(t, first.body["next_cursor"])
+	again := b.send(apitoken.Viewer, http.MethodGet, "/analytics/at-risk?limit=1", nil, "If-None-Match", first.header.Get("ETag"))
+	require.Equal(t, http.StatusNotModified, again.status, "the same facts, the same answer")
 }
 
 func TestAnalytics_asCSV(t *testing.T) {

@@ -35,7 +35,7 @@ type BulkAction struct {
 	UndoneBy   *uuid.UUID       `json:"undone_by" format:"uuid" nullable:"true"`
 	CreatedAt  *time.Time       `json:"created_at" doc:"When its businesses were taken down"`
 	FinishedAt *time.Time       `json:"finished_at"`
-	Sample     []Business       `json:"sample,omitempty" doc:"With dry_run: the first 10"`
+	Sample     []Business       `json:"sample,omitzero" doc:"With dry_run: the first 10"`
 }
 
 // stateDryRun is that of what was only asked about.

@@ -55,6 +55,12 @@ func TestBulkTagsAndTakesBack(t *testing.T) {
 	require.Equal(t, "dry_run", dry.body["state"])
 	require.Nil(t, dry.body["id"])
 	require.Len(t, dry.body["sample"], 5)
+	none := b.post(bulkPath, obj{"action": "tag", "tag": "Vip", "filter": obj{"city": "nowhere"}, "dry_run": true}, http.StatusOK)
+	require.Equal(t, []any{0., []any{}}, []any{none.body["total"], none.body["sample"]})
+	for _, nobody := range []any{[]string{}, "", ","} {
+		refused := b.post(bulkPath, obj{"action": "tag", "tag": "Vip", "filter": obj{"contact_status": nobody}, "dry_run": true}, http.StatusUnprocessableEntity)
+		require.Equal(t, []string{"body.filter.contact_status"}, refused.locations(), "not everyone")
+	}
 	require.Zero(t, one[int](b, `SELECT count(*) FROM bulk_actions`))
 
 	started := b.post(bulkPath, obj{"action": "tag", "tag": "Vip", "filter": obj{"city": "antigua"}, "reason": "spring"}, http.StatusAccepted)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -59,6 +60,12 @@ type filterBody struct {
 }
 
 func (f filterBody) filter(at string) (pgstore.BusinessFilter, error) {
+	if err := nameSome(at, map[string]anyOf{
+		"contact_status": f.ContactStatus, "website_status": f.WebsiteStatus, "subscription_status": f.SubscriptionStatus,
+		"ticket_status": f.TicketStatus, "tag": f.Tag,
+	}); err != nil {
+		return pgstore.BusinessFilter{}, err
+	}
 	out := pgstore.BusinessFilter{
 		Q: f.Q, ContactStatus: pgstore.AnyOf(f.ContactStatus), WebsiteStatus: pgstore.AnyOf(f.WebsiteStatus),
 		SubscriptionStatus: pgstore.AnyOf(f.SubscriptionStatus), TicketStatus: pgstore.AnyOf(f.TicketStatus),
@@ -113,9 +120,23 @@ func checkAnyOf[S ~string](at string, values []string, known []S) error {
 // anyOf is a list in JSON, or one string with commas as in a query.
 type anyOf pgstore.AnyOf
 
-// UnmarshalJSON reads either form.
+// UnmarshalJSON reads either form. What is there and empty is not nil.
 func (a *anyOf) UnmarshalJSON(data []byte) error {
-	return (*pgstore.AnyOf)(a).UnmarshalJSON(data)
+	err := (*pgstore.AnyOf)(a).UnmarshalJSON(data)
+	if *a == nil {
+		*a = anyOf{}
+	}
+	return err
+}
+
+// nameSome refuses lists of a body that are there and empty: any of none would be nobody, and no condition would be everyone.
+func nameSome(at string, lists map[string]anyOf) error {
+	for _, name := range slices.Sorted(maps.Keys(lists)) {
+		if list := lists[name]; list != nil && len(list) == 0 {
+			return invalid(at+name, "is empty: name at least one, or leave it out")
+		}
+	}
+	return nil
 }
 
 // Schema describes both.

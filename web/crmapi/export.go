@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-chi/chi/v5"
 )
@@ -199,10 +200,11 @@ func csvCell(raw json.RawMessage) (string, error) {
 // number is what a spreadsheet may well read as one: a phone in E.164 begins with a plus and is no formula.
 var number = regexp.MustCompile(`^[+-]?[0-9]{1,20}(\.[0-9]{1,20})?$`)
 
-// harmless puts an apostrophe before what a spreadsheet would run as a formula, as OWASP advises: other people write
-// names and replies.
+// harmless puts an apostrophe before what a spreadsheet would run as a formula, as OWASP advises, the wide signs of some
+// keyboards among them: other people write names and replies.
 func harmless(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r\n", rune(s[0])) && !number.MatchString(s) {
+	first, _ := utf8.DecodeRuneInString(s)
+	if s != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) && !number.MatchString(s) {
 		return "'" + s
 	}
 	return s

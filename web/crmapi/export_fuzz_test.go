@@ -86,6 +86,7 @@ func TestCSVCell_lists(t *testing.T) {
 	t.Parallel()
 	for raw, want := range map[string]string{
 		`[]`: "", `null`: "", `["vip"]`: "vip", `["spring fair","vip"]`: "spring fair;vip", `["=1","b"]`: "'=1;b",
+		`"＝1+1"`: "'＝1+1", `"＠x"`: "'＠x", `"é=1"`: "é=1",
 		`["a;b","c"]`: `["a;b","c"]`, `[{"reason":"silent"}]`: `[{"reason":"silent"}]`, `[1,2]`: `[1,2]`, `{}`: `{}`,
 	} {
 		got, err := csvCell([]byte(raw))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -72,7 +73,7 @@ func (a *API) registerJobs(h huma.API) {
 	register(a, h, apitoken.Viewer, operation{
 		method: http.MethodGet, path: "/jobs/groups", id: "groupJobs", tag: tagJobs, summary: "Failures by cause, the most frequent first",
 		description: "Jobs that are retryable, discarded or cancelled, unless the filter names states: their last errors without ids, numbers, " +
-			"addresses and what is quoted. At most the newest " + strconv.Itoa(jobadmin.MaxGrouped) + " are read; more says that there were more.",
+			"addresses and what is quoted. At most the newest " + strconv.Itoa(jobadmin.MaxGrouped) + " are read; more says that there were more. Not paged.",
 	}, a.groupJobs)
 	register(a, h, apitoken.Viewer, operation{
 		method: http.MethodGet, path: "/jobs/{id}", id: "getJob", tag: tagJobs, summary: "One job, with every error",
@@ -102,6 +103,9 @@ func (f JobQuery) filter() (jobadmin.Filter, error) {
 func invalidFilter(place string, err error) error {
 	var field *jobadmin.FieldError
 	if errors.As(err, &field) {
+		if field.Field == "filter" { // all of it
+			return invalid(strings.TrimSuffix(place, "."), field.Message)
+		}
 		return invalid(place+field.Field, field.Message)
 	}
 	return err
@@ -137,13 +141,21 @@ func viewJob(j jobadmin.Job) Job {
 	}
 }
 
-func (a *API) groupJobs(ctx context.Context, in *JobQuery) (*struct {
+type jobGroupsInput struct {
+	JobQuery
+	Whole
+}
+
+type jobGroupsOutput struct {
 	Body struct {
-		Items []JobGroup `json:"items" nullable:"false"`
-		More  bool       `json:"more" doc:"There were more failures than were read"`
+		Page[JobGroup]
+		More bool `json:"more" doc:"There were more failures than were read"`
 	}
-}, error,
-) {
+}
+
+func (*jobGroupsOutput) columns() []string { return columnsOf[JobGroup]() }
+
+func (a *API) groupJobs(ctx context.Context, in *jobGroupsInput) (*jobGroupsOutput, error) {
 	f, err := in.filter()
 	if err != nil {
 		return nil, err
@@ -152,12 +164,7 @@ func (a *API) groupJobs(ctx context.Context, in *JobQuery) (*struct {
 	if err != nil {
 		return nil, err
 	}
-	out := &struct {
-		Body struct {
-			Items []JobGroup `json:"items" nullable:"false"`
-			More  bool       `json:"more" doc:"There were more failures than were read"`
-		}
-	}{}
+	out := &jobGroupsOutput{}
 	out.Body.Items, out.Body.More = make([]JobGroup, 0, len(groups)), more
 	for _, g := range groups {
 		out.Body.Items = append(out.Body.Items, JobGroup(g))

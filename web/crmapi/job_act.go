@@ -19,9 +19,9 @@ const maxJobsActed = 10_000
 // JobFilter selects jobs in a body.
 type JobFilter struct {
 	ID          []int64   `json:"ids,omitempty" maxItems:"10000"`
-	Kind        []string  `json:"kind,omitempty" maxItems:"100"`
-	State       []string  `json:"state,omitempty" maxItems:"8" doc:"To retry: retryable and discarded unless named; to cancel: all that are not over"`
-	Queue       []string  `json:"queue,omitempty" maxItems:"100"`
+	Kind        anyOf     `json:"kind,omitempty"`
+	State       anyOf     `json:"state,omitempty" doc:"To retry: retryable and discarded unless named; to cancel: all that are not over"`
+	Queue       anyOf     `json:"queue,omitempty"`
 	Error       string    `json:"error,omitempty" maxLength:"500" doc:"Part of the last error, in any case"`
 	Fingerprint string    `json:"fingerprint,omitempty" maxLength:"50"`
 	Since       time.Time `json:"since,omitempty" doc:"Attempted last, or else created, at or after"`
@@ -90,6 +90,9 @@ func (a *API) actOnJobs(ctx context.Context, verb jobadmin.Verb, filter JobFilte
 	reason = strings.TrimSpace(reason)
 	if reason == "" && !dry {
 		return nil, invalid("body.reason", "is missing: it goes to the operators' log")
+	}
+	if err := nameSome("body.filter.", map[string]anyOf{"kind": filter.Kind, "state": filter.State, "queue": filter.Queue}); err != nil {
+		return nil, err
 	}
 	f, err := verb.Prepare(jobadmin.Filter{
 		IDs: filter.ID, Kinds: filter.Kind, States: filter.State, Queues: filter.Queue, Error: filter.Error,

@@ -59,7 +59,10 @@ func TestJobs_retry(t *testing.T) {
 	body := obj{"filter": obj{"kind": []string{"reply"}}}
 	require.Equal(t, []string{"body.reason"}, b.post("/jobs/retry", body, 422).locations())
 	require.Equal(t, 403, b.send(apitoken.Viewer, http.MethodPost, "/jobs/retry", body).status)
-	require.Equal(t, []string{"body.filter.filter"}, b.post("/jobs/retry", obj{"filter": obj{}, "reason": "x"}, 422).locations())
+	require.Equal(t, []string{"body.filter"}, b.post("/jobs/retry", obj{"filter": obj{}, "reason": "x"}, 422).locations())
+	require.Equal(t, []string{"body.filter.kind"}, b.post("/jobs/retry", obj{"filter": obj{"kind": []string{}, "state": "discarded"}, "reason": "x"}, 422).locations())
+	require.Equal(t, b.post("/jobs/retry", obj{"filter": obj{"state": []string{"retryable", "discarded"}}, "dry_run": true}, 200).raw,
+		b.post("/jobs/retry", obj{"filter": obj{"state": "retryable,discarded"}, "dry_run": true}, 200).raw, "one string, as in a query")
 	require.Equal(t, []string{"body.filter.state"}, b.post("/jobs/retry", obj{"filter": obj{"state": []string{"running"}}, "reason": "x"}, 422).locations())
 
 	dry := b.post("/jobs/retry", obj{"filter": body["filter"], "dry_run": true}, 200)

@@ -68,9 +68,14 @@ func TestEveryListAsCSV(t *testing.T) {
 		"/jobs":                               "id,kind,",
 		"/senders":                            "id,channel,",
 		"/operator-actions":                   "id,at,actor,",
+		"/queues":                             "name,counts,",
+		"/jobs/groups":                        "fingerprint,text,",
+		"/replies":                            "id,business_id,",
+		"/analytics/at-risk":                  "business_id,name,",
 	} {
 		r := b.get(path+"?format=csv", http.StatusOK)
 		require.True(t, strings.HasPrefix(r.raw, first), "%s: %s", path, r.raw)
+		require.Contains(t, b.get(path, http.StatusOK).body, "next_cursor", path)
 	}
 	require.Equal(t, http.StatusOK, b.send(apitoken.Admin, http.MethodGet, "/tokens?format=csv", nil).status)
 	one := b.send(apitoken.Viewer, http.MethodGet, "/crm/businesses/"+id, nil, "Accept", "text/csv")

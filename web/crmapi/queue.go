@@ -29,7 +29,7 @@ type Queue struct {
 func (a *API) registerQueues(h huma.API) {
 	register(a, h, apitoken.Viewer, operation{
 		method: http.MethodGet, path: "/queues", id: "listQueues", tag: tagJobs, summary: "How the queues stand",
-		description: "Counts stop at " + strconv.Itoa(jobadmin.QueueCounted) + ".",
+		description: "Counts stop at " + strconv.Itoa(jobadmin.QueueCounted) + ". Not paged.",
 	}, a.listQueues)
 	for _, verb := range []string{"pause", "resume"} {
 		summary := "Stop working a queue's jobs, in all processes; what runs goes on"
@@ -44,17 +44,8 @@ func (a *API) registerQueues(h huma.API) {
 	}
 }
 
-func (a *API) listQueues(ctx context.Context, _ *struct{}) (*struct {
-	Body struct {
-		Items []Queue `json:"items" nullable:"false"`
-	}
-}, error,
-) {
-	out := &struct {
-		Body struct {
-			Items []Queue `json:"items" nullable:"false"`
-		}
-	}{}
+func (a *API) listQueues(ctx context.Context, _ *struct{ Whole }) (*pageOutput[Queue], error) {
+	out := &pageOutput[Queue]{}
 	return out, a.read(ctx, func(tx pgx.Tx) error {
 		list, err := jobadmin.Queues(ctx, tx, jobs.Queues())
 		out.Body.Items = make([]Queue, 0, len(list))

@@ -117,7 +117,7 @@ func readAtRisk(ctx context.Context, q pgstore.Querier, query AtRiskQuery) (AtRi
 	if err != nil {
 		return out, err
 	}
-	at := p.Now
+	at := p.clock()
 	args := []any{&at, query.SilentDays, mask, query.Limit}
 	behind := ""
 	if b := query.Behind; b != nil {
@@ -205,7 +205,7 @@ func ReadRiskSummary(ctx context.Context, q pgstore.Querier, silentDays int) (Ri
 	rows, err := q.Query(ctx, `
 		SELECT severity, count(*)
 		FROM (`+atRiskSQL+`) r
-		GROUP BY severity`, p.Now, silentDays)
+		GROUP BY severity`, p.clock(), silentDays)
 	if err != nil {
 		return s, fmt.Errorf("count customers at risk: %w", err)
 	}

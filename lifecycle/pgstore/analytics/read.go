@@ -24,6 +24,14 @@ type Progress struct {
 	Now time.Time
 }
 
+// clock is what silence is measured by: the moment as of which the rest holds, so that the same facts have the same answer.
+func (p Progress) clock() time.Time {
+	if p.AsOf != nil {
+		return *p.AsOf
+	}
+	return p.Now
+}
+
 // ReadProgress reads how far analytics have come.
 func ReadProgress(ctx context.Context, q pgstore.Querier) (Progress, error) {
 	var p Progress
