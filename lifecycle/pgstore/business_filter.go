@@ -69,6 +69,12 @@ func (f BusinessFilter) probing(args *[]any) string {
 	return f.conditions(where{prefix: "businesses.", args: args, probes: true})
 }
 
+// needsRow says whether it is about columns of businesses, and not only about what stands beside them.
+func (f BusinessFilter) needsRow() bool {
+	return len(f.ContactStatus)+len(f.WebsiteStatus)+len(f.SubscriptionStatus)+len(f.TicketStatus) > 0 ||
+		f.City != "" || f.Country != "" || f.Category != "" || f.CreatedAfter != nil || f.CreatedBefore != nil
+}
+
 func (f BusinessFilter) conditions(w where) string {
 	w.search(f.Q)
 	w.contact(f.ContactStatus)
@@ -197,16 +203,22 @@ func (w *where) search(q string) {
 func (w *where) like(pattern, text string) string {
 	term := "LIKE onward_fold(" + w.arg(pattern) + ")"
 	number := longNumber(text)
+	if phoneDigits(text) != "" && len(number) < wholeNumber {
+		number = "" // a group of a phone's digits, of which each of the others says as much
+	}
 	if number == "" || w.probes {
 		return "s.document " + term
 	}
 	return "(s.document LIKE " + w.arg("%"+number+"%") + " AND s.document || '' " + term + ")"
 }
 
+// wholeNumber is how many digits at the end of a number find it.
+const wholeNumber = 6
+
 // longNumber returns the end of the longest run of digits in a text, where that says most about it and is shorter than all
 // of it: five digits and more are rare, and six are enough.
 func longNumber(text string) string {
-	const long, enough, gain = 5, 6, 3
+	const long, enough, gain = 5, wholeNumber, 3
 	best := ""
 	for _, run := range strings.FieldsFunc(text, func(r rune) bool { return r < '0' || r > '9' }) {
 		if len(run) >= long && len(run) > len(best) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,17 +49,20 @@ type Beginner interface {
 }
 
 // How long each way to a page may take before the next is tried. Which is right depends on how many match and where in
-// the order they are, and of a filter of several parts no planner knows that. Together they stay below the 50 ms that an
-// operator waits (docs/queries.md).
+// the order they are, and of a filter of several parts no planner knows that. Together they stay well below the 50 ms that
+// an operator waits (docs/queries.md).
 const (
-	// As the planner would: mostly it walks the order and takes what matches, which is right where much does.
-	walkPatience = 8 * time.Millisecond
+	// As the planner would: mostly it walks the order and takes what matches, which is right where much does. What it found
+	// when its time is up is kept.
+	walkPatience = 7 * time.Millisecond
 	// By the filter's indexes alone, then sorted: right where little matches.
-	filterPatience = 17 * time.Millisecond
+	filterPatience = 9 * time.Millisecond
 	// Where each part of a filter is frequent and the whole is rare, neither comes to an end. Then businesses are looked
-	// through in order, window by window, for as long as the budget lasts.
-	listWindow = 200
-	listBudget = 6 * time.Millisecond
+	// through in order until so much time is gone since the beginning, and for this long at least.
+	listBudget = 22 * time.Millisecond
+	lookBudget = 6 * time.Millisecond
+	// Where walking found a tenth of a page, too much matches for the second way: it goes on looking at once.
+	walkedFar = 10
 )
 
 // ListBusinesses returns at most limit businesses that the filter selects, in order, beginning behind a position (nil: at
@@ -70,22 +74,55 @@ func ListBusinesses(ctx context.Context, db Beginner, f BusinessFilter, sort Bus
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, way := range []struct {
-		patience time.Duration
-		sorted   bool
-	}{{walkPatience, false}, {filterPatience, true}} {
-		list, err := q.run(ctx, db, behind, way.patience, way.sorted)
-		const cancelled = "57014"
-		pgErr, ok := errors.AsType[*pgconn.PgError](err)
-		switch {
-		case err == nil:
-			list, next := q.page(list)
-			return list, next, nil
-		case !ok || pgErr.Code != cancelled || ctx.Err() != nil:
-			return nil, nil, fmt.Errorf("list businesses: %w", err)
+	list, next, err := q.list(ctx, db, behind, walkPatience, filterPatience, listBudget)
+	if err != nil {
+		return nil, nil, fmt.Errorf("list businesses: %w", err)
+	}
+	return list, next, nil
+}
+
+// list tries one way after the other.
+func (q *businessQuery) list(
+	ctx context.Context, db Beginner, behind *BusinessPosition, walk, filter, budget time.Duration,
+) ([]Business, *BusinessPosition, error) {
+	begun := time.Now()
+	found, err := q.run(ctx, db, behind, walk, false)
+	if outOfTime(ctx, err) && len(found)*walkedFar < q.limit {
+		var sorted []Business
+		if sorted, err = q.run(ctx, db, behind, filter, true); err == nil {
+			found = sorted
 		}
 	}
-	return q.inWindows(ctx, db, behind, listWindow, listBudget)
+	if err == nil || len(found) > q.limit {
+		found, next := q.page(found)
+		return found, next, nil
+	}
+	if !outOfTime(ctx, err) {
+		return nil, nil, err
+	}
+	rest := *q
+	if len(found) > 0 {
+		p := q.sort.Position(found[len(found)-1])
+		behind = &p
+		if rest.limit -= len(found); rest.limit == 0 {
+			return found, behind, nil
+		}
+	}
+	more, next, err := rest.look(ctx, db, behind, max(budget-time.Since(begun), lookBudget))
+	for _, b := range more {
+		// What was changed in between may have moved ahead.
+		if !slices.ContainsFunc(found, func(f Business) bool { return f.ID == b.ID }) {
+			found = append(found, b)
+		}
+	}
+	return found, next, err
+}
+
+// outOfTime says whether a statement was ended by its own patience.
+func outOfTime(ctx context.Context, err error) bool {
+	const cancelled = "57014"
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pgErr.Code == cancelled && ctx.Err() == nil
 }
 
 // businessQuery is one list, of which pages are asked for.
@@ -98,12 +135,11 @@ type businessQuery struct {
 	hidden    string // the key as no index has it; "" where the rows of businesses have it without one
 	direction string
 	beyond    string // compares a row with a position before it
-	upTo      string // compares a row with the last of a window
 }
 
 func newBusinessQuery(f BusinessFilter, sort BusinessSort, limit int) (*businessQuery, error) {
 	q := &businessQuery{
-		filter: f, sort: sort, limit: limit, from: "businesses", id: "businesses.id", direction: "ASC", beyond: ">", upTo: "<=",
+		filter: f, sort: sort, limit: limit, from: "businesses", id: "businesses.id", direction: "ASC", beyond: ">",
 	}
 	switch strings.TrimPrefix(string(sort), "-") {
 	case "name":
@@ -111,20 +147,24 @@ func newBusinessQuery(f BusinessFilter, sort BusinessSort, limit int) (*business
 	case "created_at":
 		q.key, q.hidden = "businesses.created_at", "businesses.created_at + interval '0'"
 	case "updated_at":
-		// The index is beside the table (migration 0005).
-		q.from = "business_changes u JOIN businesses ON businesses.id = u.business_id"
-		q.key, q.id = "u.updated_at", "u.business_id"
+		// The index is beside the table (migration 0005), and some filters need nothing else of it.
+		q.key, q.hidden = "businesses.updated_at", "businesses.updated_at + interval '0'"
+		q.from = "(SELECT business_id AS id, updated_at FROM business_changes) AS businesses"
+		if f.needsRow() {
+			q.from = "business_changes u JOIN businesses ON businesses.id = u.business_id"
+			q.key, q.id, q.hidden = "u.updated_at", "u.business_id", ""
+		}
 	default:
 		return nil, fmt.Errorf("list businesses: unknown order %q", sort)
 	}
 	if strings.HasPrefix(string(sort), "-") {
-		q.direction, q.beyond, q.upTo = "DESC", "<", ">="
+		q.direction, q.beyond = "DESC", "<"
 	}
 	return q, nil
 }
 
 // place adds a position to args and returns the condition on a row.
-func (q *businessQuery) place(compare string, p *BusinessPosition, args *[]any) string {
+func (q *businessQuery) place(p *BusinessPosition, args *[]any) string {
 	if p == nil {
 		return "true"
 	}
@@ -133,15 +173,38 @@ func (q *businessQuery) place(compare string, p *BusinessPosition, args *[]any) 
 		key = p.Name
 	}
 	*args = append(*args, key, p.ID)
-	return fmt.Sprintf("(%s, %s) %s ($%d, $%d)", q.key, q.id, compare, len(*args)-1, len(*args))
+	return fmt.Sprintf("(%s, %s) %s ($%d, $%d)", q.key, q.id, q.beyond, len(*args)-1, len(*args))
 }
 
-// run reads one row more than a page, from a position on; sorted keeps the planner from walking the order.
+// bounds are the parts of the filter that are about the order's key, for its index to begin and end by.
+func (q *businessQuery) bounds(args *[]any) string {
+	after, before := q.filter.CreatedAfter, q.filter.CreatedBefore
+	switch strings.TrimPrefix(string(q.sort), "-") {
+	case "name":
+		return ""
+	case "updated_at":
+		after, before = q.filter.UpdatedAfter, q.filter.UpdatedBefore
+	}
+	terms := ""
+	for _, bound := range []struct {
+		compare string
+		at      *time.Time
+	}{{">", after}, {"<", before}} {
+		if bound.at != nil {
+			*args = append(*args, *bound.at)
+			terms += fmt.Sprintf(" AND %s %s $%d", q.key, bound.compare, len(*args))
+		}
+	}
+	return terms
+}
+
+// run reads one row more than a page, from a position on; sorted keeps the planner from walking the order. It returns the
+// first of these rows when the time is up.
 func (q *businessQuery) run(
 	ctx context.Context, db Beginner, behind *BusinessPosition, patience time.Duration, sorted bool,
 ) ([]Business, error) {
 	key := q.key
-	if sorted && q.keys() != "businesses" {
+	if sorted && q.hidden == "" {
 		// The same time stands in the row that the filter reads.
 		here := *q
 		here.from, here.key, here.id = "businesses", "businesses.updated_at", "businesses.id"
@@ -150,15 +213,23 @@ func (q *businessQuery) run(
 		key = q.hidden
 	}
 	var args []any
-	conditions := q.filter.Where("", &args) + "\n\t\tAND " + q.place(q.beyond, behind, &args)
+	conditions := q.filter.Where("", &args) + "\n\t\tAND " + q.place(behind, &args)
+	if !sorted {
+		conditions += q.bounds(&args)
+	}
 	args = append(args, q.limit+1)
 	sql := fmt.Sprintf(`
 		SELECT %s
-		FROM %s
-		WHERE %s
-		ORDER BY %s %s, %s %[5]s
-		LIMIT $%[7]d`, businessColumns, q.from, conditions, key, q.direction, q.id, len(args))
-	return q.read(ctx, db, patience, sql, args)
+		FROM (
+			SELECT %s AS key, %s AS row_id
+			FROM %s
+			WHERE %s
+			ORDER BY 1 %s, 2 %[6]s
+			LIMIT $%[7]d
+		) w
+		JOIN businesses ON businesses.id = w.row_id
+		ORDER BY w.key %[6]s, w.row_id %[6]s`, businessColumns, key, q.id, q.from, conditions, q.direction, len(args))
+	return listRows(ctx, db, listSession, patience, sql, args, scanBusiness)
 }
 
 // listSession sets up a transaction that reads a list, each statement within a time. Each filter has a plan of its own: one
@@ -167,11 +238,17 @@ const listSession = `
 	SELECT set_config('statement_timeout', $1, true), set_config('plan_cache_mode', 'force_custom_plan', true),
 		set_config('jit', 'off', true), set_config('max_parallel_workers_per_gather', '0', true)`
 
-// read runs a query within a time.
-func (q *businessQuery) read(ctx context.Context, db Beginner, patience time.Duration, sql string, args []any) (list []Business, err error) {
+// lookSession does the same for a look: whatever the planner thinks of a filter, it goes by the order's index.
+const lookSession = listSession + `,
+		set_config('enable_sort', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
+
+// listRows runs a query within a time; 0: as long as it takes. With an error it returns the rows that came before it.
+func listRows[T any](
+	ctx context.Context, db Beginner, session string, patience time.Duration, sql string, args []any, scan pgx.RowToFunc[T],
+) (list []T, err error) {
 	err = pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		batch := &pgx.Batch{}
-		batch.Queue(listSession, fmt.Sprintf("%dms", patience.Milliseconds()))
+		batch.Queue(session, fmt.Sprintf("%dms", patience.Milliseconds()))
 		batch.Queue(sql, args...)
 		results := tx.SendBatch(ctx, batch)
 		if _, err := results.Exec(); err != nil {
@@ -179,7 +256,14 @@ func (q *businessQuery) read(ctx context.Context, db Beginner, patience time.Dur
 		}
 		rows, err := results.Query()
 		if err == nil {
-			list, err = pgx.CollectRows(rows, scanBusiness)
+			for rows.Next() {
+				one, err := scan(rows)
+				if err != nil {
+					return errors.Join(err, results.Close())
+				}
+				list = append(list, one)
+			}
+			err = rows.Err()
 		}
 		if closed := results.Close(); err == nil {
 			err = closed
@@ -199,97 +283,52 @@ func (q *businessQuery) page(list []Business) ([]Business, *BusinessPosition) {
 	return list, &next
 }
 
-// inWindows looks through businesses in order, window by window, each twice as large as the one before, until a page is
-// full, nothing is left, or the budget is used up; once through a window it always comes.
-func (q *businessQuery) inWindows(
-	ctx context.Context, db Beginner, behind *BusinessPosition, window int, budget time.Duration,
-) (found []Business, next *BusinessPosition, err error) {
-	until := time.Now().Add(budget)
-	err = pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, listSession, "0"); err != nil {
-			return err
-		}
-		for ; ; window *= 2 {
-			end, err := q.windowEnd(ctx, tx, behind, window)
-			if err != nil {
-				return err
-			}
-			list, err := q.window(ctx, tx, behind, end)
-			if err != nil {
-				return err
-			}
-			found = append(found, list...)
-			if len(found) > q.limit || end == nil {
-				found, next = q.page(found)
-				return nil
-			}
-			if behind = end; time.Now().After(until) {
-				next = end
-				return nil
-			}
-		}
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("list businesses: %w", err)
-	}
-	return found, next, nil
+// looked is a business that a look came by.
+type looked struct {
+	business Business
+	matches  bool
 }
 
-// window reads what matches between two positions: it takes these rows first, whatever the planner thinks of the filter.
-func (q *businessQuery) window(ctx context.Context, tx pgx.Tx, behind, end *BusinessPosition) ([]Business, error) {
+// look goes through businesses in order and takes what matches, until a page is full, nothing is left, or the budget is
+// used up: then the page is what was found, and the list goes on behind the last row looked at. A page of rows it always
+// looks at, so that a list comes to its end.
+func (q *businessQuery) look(
+	ctx context.Context, db Beginner, behind *BusinessPosition, budget time.Duration,
+) (found []Business, next *BusinessPosition, err error) {
 	var args []any
 	filter := q.filter.probing(&args)
-	positions := q.place(q.beyond, behind, &args) + " AND " + q.place(q.upTo, end, &args)
-	args = append(args, q.limit+1)
-	rows, err := tx.Query(ctx, fmt.Sprintf(`
-		WITH w AS MATERIALIZED (
-			SELECT %s AS key, %s AS id
+	place := q.place(behind, &args) + q.bounds(&args)
+	args = append(args, budget.Microseconds(), q.limit+1)
+	// Once the time is up each row is taken, whether it matches or not, and the limit ends it.
+	rows, err := listRows(ctx, db, lookSession, 0, fmt.Sprintf(`
+		SELECT %s, w.matches
+		FROM (
+			SELECT %s AS key, %s AS row_id, COALESCE(%s, false) AS matches
 			FROM %s
 			WHERE %s
-		)
-		SELECT %s
-		FROM w
-		JOIN businesses ON businesses.id = w.id
-		WHERE %s
-		ORDER BY w.key %s, w.id %[7]s
-		LIMIT $%[8]d`, q.key, q.id, q.keys(), positions, businessColumns, filter, q.direction, len(args)), args...)
+				AND (clock_timestamp() > statement_timestamp() + $%d * interval '1 microsecond' OR %[4]s)
+			ORDER BY 1 %[8]s, 2 %[8]s
+			LIMIT $%[9]d
+		) w
+		JOIN businesses ON businesses.id = w.row_id
+		ORDER BY w.key %[8]s, w.row_id %[8]s`,
+		businessColumns, q.key, q.id, "("+filter+")", q.from, place, len(args)-1, q.direction, len(args)), args,
+		func(row pgx.CollectableRow) (l looked, err error) {
+			l.business, err = scanBusinessAnd(row, &l.matches)
+			return l, err
+		})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return pgx.CollectRows(rows, scanBusiness)
-}
-
-// keys is the table that has the order's index.
-func (q *businessQuery) keys() string {
-	if q.id == "u.business_id" {
-		return "business_changes u"
+	for _, l := range rows {
+		if l.matches {
+			found = append(found, l.business)
+		}
 	}
-	return "businesses"
-}
-
-// windowEnd is the position of the last row of a window; nil where fewer are left.
-func (q *businessQuery) windowEnd(ctx context.Context, tx pgx.Tx, behind *BusinessPosition, window int) (*BusinessPosition, error) {
-	var args []any
-	condition := q.place(q.beyond, behind, &args)
-	args = append(args, window-1)
-	p := &BusinessPosition{}
-	var key any = &p.At
-	if q.key == "businesses.name" {
-		key = &p.Name
+	if len(found) < len(rows) && len(rows) > q.limit {
+		last := q.sort.Position(rows[len(rows)-1].business)
+		return found, &last, nil
 	}
-	err := tx.QueryRow(ctx, fmt.Sprintf(`
-		SELECT %s, %s
-		FROM %s
-		WHERE %s
-		ORDER BY %[1]s %[5]s, %[2]s %[5]s
-		OFFSET $%[6]d
-		LIMIT 1`, q.key, q.id, q.keys(), condition, q.direction, len(args)), args...).Scan(key, &p.ID)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	p.At = p.At.UTC()
-	return p, nil
+	found, next = q.page(found)
+	return found, next, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -159,6 +160,7 @@ func TestListBusinesses_longNumber(t *testing.T) {
 		"ALMA'S bakery 54321":           {"Alma's bakery 54321", "Alma's bakery 543210"},
 		"nobody's bakery 543210":        nil,
 		"+502 54321077":                 {"Alma's bakery 543210"},
+		"00502-54321-077":               {"Alma's bakery 543210"},
 		"owner@business-543210_example": nil,
 	} {
 		list, _, err := pgstore.ListBusinesses(t.Context(), pool, pgstore.BusinessFilter{Q: q}, pgstore.SortName, nil, 10)
@@ -168,5 +170,11 @@ func TestListBusinesses_longNumber(t *testing.T) {
 			names = append(names, b.Name)
 		}
 		require.Equal(t, want, names, q)
+	}
+	// A group of a phone's digits is what many have.
+	for q, want := range map[string]bool{"Alma's bakery 54321": true, "00502-54321-077": false, "+502 54321077": true} {
+		var args []any
+		narrowed := strings.Contains(pgstore.BusinessFilter{Q: q}.Where("", &args), "s.document || '' LIKE onward_fold($1)")
+		require.Equal(t, want, narrowed, q)
 	}
 }

@@ -69,11 +69,16 @@ const businessColumns = `businesses.id, public_id, external_id, name, phone, ema
 	contact_status, website_status, subscription_status, ticket_status, created_at, businesses.updated_at,
 	ARRAY(SELECT t.tag FROM business_tags t WHERE t.business_id = businesses.id ORDER BY t.tag)`
 
-func scanBusiness(row pgx.CollectableRow) (Business, error) {
+func scanBusiness(row pgx.CollectableRow) (Business, error) { return scanBusinessAnd(row) }
+
+// scanBusinessAnd reads further columns behind those of a business.
+func scanBusinessAnd(row pgx.CollectableRow, more ...any) (Business, error) {
 	var b Business
 	var external, phone, email, city, country, zone, category *string
-	err := row.Scan(&b.ID, &b.PublicID, &external, &b.Name, &phone, &email, &city, &country, &zone, &category,
-		&b.Contact, &b.Website, &b.Subscription, &b.Ticket, &b.CreatedAt, &b.UpdatedAt, &b.Tags)
+	err := row.Scan(append([]any{
+		&b.ID, &b.PublicID, &external, &b.Name, &phone, &email, &city, &country, &zone, &category,
+		&b.Contact, &b.Website, &b.Subscription, &b.Ticket, &b.CreatedAt, &b.UpdatedAt, &b.Tags,
+	}, more...)...)
 	b.ExternalID, b.Phone, b.Email, b.City = orZero(external), orZero(phone), orZero(email), orZero(city)
 	b.Country, b.Timezone, b.Category = orZero(country), orZero(zone), orZero(category)
 	b.CreatedAt, b.UpdatedAt = b.CreatedAt.UTC(), b.UpdatedAt.UTC()
