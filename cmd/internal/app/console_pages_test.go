@@ -86,6 +86,31 @@ func (s *stack) furnish() map[string]string {
 	}
 }
 
+// colorRules is the part of a script that tells how well two colours can be told apart, by WCAG 2.2.
+const colorRules = `
+	const canvas = document.createElement("canvas"); canvas.width = canvas.height = 1;
+	const draw = canvas.getContext("2d", {willReadFrequently: true});
+	const rgba = (css) => { // whatever notation the browser computes
+		draw.clearRect(0, 0, 1, 1); draw.fillStyle = css; draw.fillRect(0, 0, 1, 1);
+		const d = draw.getImageData(0, 0, 1, 1).data;
+		return [d[0], d[1], d[2], d[3] / 255];
+	};
+	const over = (a, b, alpha) => [0, 1, 2].map(i => a[i] * alpha + b[i] * (1 - alpha));
+	const ground = (e) => {
+		const chain = [];
+		for (; e; e = e.parentElement) chain.unshift(e);
+		let g = [255, 255, 255];
+		for (const x of chain) {
+			const c = rgba(getComputedStyle(x).backgroundColor);
+			if (c[3] > 0) g = over(c, g, c[3]);
+		}
+		return g;
+	};
+	const faded = (e) => { let o = 1; for (; e; e = e.parentElement) o *= parseFloat(getComputedStyle(e).opacity); return o; };
+	const light = (c) => { const l = c.map(v => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * l[0] + 0.7152 * l[1] + 0.0722 * l[2]; };
+	const ratio = (a, b) => { const x = light(a), y = light(b); return (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05); };
+`
+
 // pageRules is a script that returns what is wrong with the page as it stands, at this width and in this theme.
 const pageRules = `(() => {
 	const wrong = [], seen = new Set();
@@ -119,27 +144,7 @@ const pageRules = `(() => {
 	if (!document.documentElement.lang || !document.title) wrong.push("no language or title");
 
 	// WCAG 2.2, 1.4.3: text stands out 4.5 to 1 from its ground, large text 3 to 1. What is disabled is exempt.
-	const canvas = document.createElement("canvas"); canvas.width = canvas.height = 1;
-	const draw = canvas.getContext("2d", {willReadFrequently: true});
-	const rgba = (css) => { // whatever notation the browser computes
-		draw.clearRect(0, 0, 1, 1); draw.fillStyle = css; draw.fillRect(0, 0, 1, 1);
-		const d = draw.getImageData(0, 0, 1, 1).data;
-		return [d[0], d[1], d[2], d[3] / 255];
-	};
-	const over = (a, b, alpha) => [0, 1, 2].map(i => a[i] * alpha + b[i] * (1 - alpha));
-	const ground = (e) => {
-		const chain = [];
-		for (; e; e = e.parentElement) chain.unshift(e);
-		let g = [255, 255, 255];
-		for (const x of chain) {
-			const c = rgba(getComputedStyle(x).backgroundColor);
-			if (c[3] > 0) g = over(c, g, c[3]);
-		}
-		return g;
-	};
-	const faded = (e) => { let o = 1; for (; e; e = e.parentElement) o *= parseFloat(getComputedStyle(e).opacity); return o; };
-	const light = (c) => { const l = c.map(v => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * l[0] + 0.7152 * l[1] + 0.0722 * l[2]; };
-	const ratio = (a, b) => { const x = light(a), y = light(b); return (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05); };
+` + colorRules + `
 	const check = (e, color, back, what) => {
 		const style = getComputedStyle(e), size = parseFloat(style.fontSize), c = rgba(color), o = c[3] * faded(e);
 		const need = size >= 24 || size >= 18.66 && parseInt(style.fontWeight) >= 700 ? 3 : 4.5;
@@ -161,8 +166,63 @@ const pageRules = `(() => {
 	return wrong;
 })()`
 
+// focusRules is a script that returns what keeps those without a mouse from using the page: what cannot be reached by Tab,
+// does not show that it has the focus, or cannot be left by Escape.
+const focusRules = `(() => {
+	const wrong = [], seen = new Set();
+	const say = (what, e) => {
+		const line = what + ": " + e.outerHTML.replace(/\s+/g, " ").slice(0, 160);
+		if (!seen.has(line)) { seen.add(line); wrong.push(line); }
+	};
+` + colorRules + `
+	const cutOff = (r, from, what, e) => { // by a box that does not scroll that way; what is fixed is cut off by none
+		for (let at = from, box = from.parentElement; box && box !== document.body; at = box, box = box.parentElement) {
+			if (getComputedStyle(at).position === "fixed") return;
+			const b = box.getBoundingClientRect(), s = getComputedStyle(box);
+			if (s.overflowY !== "visible" && box.scrollHeight <= box.clientHeight && (r.top < b.top - 0.5 || r.bottom > b.bottom + 0.5)) say(what, e);
+			if (s.overflowX !== "visible" && box.scrollWidth <= box.clientWidth && (r.left < b.left - 0.5 || r.right > b.right + 0.5)) say(what + " at a side", e);
+		}
+	};
+	const stops = (within) => {
+		for (const e of within.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex]")) {
+			if (e.id === "main" || e.disabled || !e.checkVisibility({visibilityProperty: true})) continue;
+			if (e.tabIndex < 0) { say("Tab does not come here", e); continue; }
+			if (e.tabIndex > 0) say("it jumps the queue", e);
+			e.focus({preventScroll: true, focusVisible: true});
+			if (document.activeElement !== e) { say("it takes no focus", e); continue; }
+			const style = getComputedStyle(e), width = parseFloat(style.outlineWidth), more = width + parseFloat(style.outlineOffset);
+			if (style.outlineStyle === "none" || width < 2) { say("it shows no focus", e); continue; }
+			const back = ground(e.parentElement), ring = rgba(style.outlineColor), has = ratio(over(ring, back, ring[3]), back);
+			if (has < 3) say("its ring stands out " + has.toFixed(2) + " to 1", e);
+			const r = e.getBoundingClientRect();
+			cutOff({top: r.top - more, bottom: r.bottom + more, left: r.left - more, right: r.right + more}, e, "its ring is cut off", e);
+		}
+	};
+	const acts = document.querySelectorAll("details.act");
+	for (const d of acts) d.open = false;
+	stops(document.body);
+	for (const d of acts) {
+		d.open = true;
+		const pop = d.querySelector(".pop"), r = pop.getBoundingClientRect();
+		stops(pop);
+		if (r.left < 0 || r.right > innerWidth) say("it opens beyond the page", d);
+		for (let box = d; box && getComputedStyle(pop).position !== "fixed"; box = box.parentElement) {
+			if (box === document.body) break;
+			const s = getComputedStyle(box), b = box.getBoundingClientRect();
+			if ((s.overflowX !== "visible" || s.overflowY !== "visible") && (r.bottom > b.bottom || r.left < b.left)) say("what it opens is cut off", d);
+		}
+		pop.dispatchEvent(new KeyboardEvent("keydown", {key: "Escape", bubbles: true}));
+		if (d.open || document.activeElement !== d.querySelector("summary")) say("Escape does not close it, or loses the focus", d);
+		d.open = false;
+	}
+	for (const e of document.querySelectorAll("[hx-get], [hx-post], [data-do]")) {
+		if (!e.hasAttribute("hx-trigger") && !e.matches("a[href], button, form, input, select, textarea")) say("only a mouse can press it", e);
+	}
+	return wrong;
+})()`
+
 // Every page, as narrow as a phone and as wide as a desk, light and dark: nothing scrolls sideways, everything has a name,
-// all text can be read. A page that is missing here fails the test.
+// all text can be read, and all of it can be used without a mouse. A page that is missing here fails the test.
 func TestConsole_everyPage(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil, nil)
@@ -187,6 +247,15 @@ func TestConsole_everyPage(t *testing.T) {
 					eval[bool](b, `(document.documentElement.dataset.theme = "`+theme+`") !== ""`)
 					for _, what := range eval[[]string](b, pageRules) {
 						wrong = append(wrong, fmt.Sprintf("%s at %d px, %s: %s", route, width, theme, what))
+					}
+					if open == "true" && (width == 360) == (theme == "dark") { // each width and each theme once
+						for !eval[bool](b, `document.hasFocus()`) { // a browser without a window may lose it
+							b.do(chromedp.MouseClickXY(2, 2))
+						}
+						for _, what := range eval[[]string](b, focusRules) {
+							wrong = append(wrong, fmt.Sprintf("%s at %d px, %s: %s", route, width, theme, what))
+						}
+						eval[bool](b, `document.querySelectorAll("main details").forEach(d => d.open = true) === undefined`)
 					}
 				}
 			}

@@ -106,6 +106,7 @@
   });
   document.addEventListener("toggle", (event) => {
     if (event.target.matches && event.target.matches("details.act[open]")) {
+      for (const d of all("details.act[open]")) if (d !== event.target) d.open = false; // one at a time, also without a mouse
       const first = $("input:not([type=hidden]), textarea, select, button", $(".pop", event.target) || event.target);
       if (first) first.focus();
     }
