@@ -48,7 +48,7 @@ func runWorker(ctx context.Context, t *terminal, args []string) error {
 // serve runs a process until it is told to stop.
 func serve(ctx context.Context, t *terminal, o app.Options) (err error) {
 	if o.Config, err = app.FromEnv(nil); err != nil {
-		return err
+		return app.Problems(err, o.Config.Validate(o.Role)) // all of them at once
 	}
 	o.Stderr = t.stderr
 	o.Role.TuneMemory()

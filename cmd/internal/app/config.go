@@ -122,7 +122,7 @@ func FromEnv(environ []string) (Config, error) {
 		for _, e := range all.Errors {
 			var parse env.ParseError
 			if errors.As(e, &parse) {
-				problems = append(problems, fmt.Sprintf("%s: not a %s", settingName(parse.Name), parse.Type))
+				problems = append(problems, fmt.Sprintf("%s: %s", settingName(parse.Name), wanted(parse.Type)))
 				continue
 			}
 			problems = append(problems, e.Error())
@@ -130,6 +130,36 @@ func FromEnv(environ []string) (Config, error) {
 		return c, &ConfigError{Problems: problems}
 	}
 	return c, nil
+}
+
+// wanted says what a setting of a type is.
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "neither true nor false"
+	case reflect.Int:
+		return "not a whole number"
+	case reflect.Float64:
+		return "not a number"
+	}
+	return "not a " + t.String()
+}
+
+// Problems makes one error of several, the lines about settings in the order of their names. It returns nil when all are nil.
+func Problems(errs ...error) error {
+	var lines []string
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		problems, ok := errors.AsType[*ConfigError](err)
+		if !ok {
+			return err
+		}
+		lines = append(lines, problems.Problems...)
+	}
+	slices.Sort(lines)
+	return configError(slices.Compact(lines))
 }
 
 // settingName maps a field to its environment variable.
@@ -168,6 +198,7 @@ func (c Config) Validate(role Role) error {
 	if role == RoleTool {
 		return configError(p)
 	}
+	p = append(p, c.malformed()...)
 	u, err := url.Parse(c.PublicURL)
 	need(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == "",
 		"ONWARD_PUBLIC_URL", "missing or not an http(s) address; set it to the address that providers use, e.g. https://hooks.example.com")
