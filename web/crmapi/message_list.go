@@ -28,7 +28,7 @@ func (a *API) listMessages(ctx context.Context, in *listMessagesInput) (*pageOut
 	if err := checkAnyOf("query.state", in.State, lifecycle.MessageStates()); err != nil {
 		return nil, err
 	}
-	found, last, err := a.findMessages(ctx, in, behind.above(), messageWindow, messageBudget)
+	found, last, err := a.findMessages(ctx, in, behind.above(), messageBudget)
 	if err != nil {
 		return nil, fmt.Errorf("list messages: %w", err)
 	}
@@ -41,20 +41,17 @@ func (a *API) listMessages(ctx context.Context, in *listMessagesInput) (*pageOut
 	return out, err
 }
 
-// No index has the states of messages: each send would write it several times. So messages are looked through in order, so
-// many at a time, for as long as the budget lasts; those of a campaign or business among themselves.
-const (
-	messageWindow = 500
-	messageBudget = 15 * time.Millisecond
-)
+// messageBudget is how long messages are looked through for a state, in order, those of a campaign or business among themselves.
+// No index has their states: each send would write it several times.
+const messageBudget = 15 * time.Millisecond
 
-// findMessages returns up to one more than a page below an id, and, where it gave up before the page was full, the id down to
-// which it looked.
+// findMessages returns up to one more than a page below an id; or, of those that had to be looked for, up to a page, and the id
+// down to which it looked where there may be more.
 func (a *API) findMessages(
-	ctx context.Context, in *listMessagesInput, below int64, window int, budget time.Duration,
+	ctx context.Context, in *listMessagesInput, below int64, budget time.Duration,
 ) (found []messageRow, last int64, err error) {
 	// Only the conditions that are asked for, so that each can have its index.
-	condition, args := `m.id < $1`, []any{&below}
+	condition, args := `m.id < $1`, []any{below}
 	where := func(sql string, arg any) {
 		args = append(args, arg)
 		condition += fmt.Sprintf("\n\t\tAND "+sql, len(args))
@@ -69,7 +66,7 @@ func (a *API) findMessages(
 		// These are few, and each has a row in dispatches.
 		where(`m.id IN (SELECT message_id FROM dispatches) AND m.state = ANY($%d)`, in.State)
 	} else if len(in.State) > 0 {
-		return a.findInWindows(ctx, in, condition, args, &below, window, budget)
+		return a.lookThrough(ctx, in, condition, args, budget)
 	}
 	args = append(args, in.Limit+1)
 	rows, err := a.opts.Pool.Query(ctx, messageQuery+condition+fmt.Sprintf(`
@@ -87,47 +84,54 @@ func open(state string) bool {
 	return lifecycle.MessageState(state).Rank() == lifecycle.MessageUnknown.Rank()
 }
 
-// findInWindows looks through the messages of a condition that holds below an id, which it moves.
-func (a *API) findInWindows(
-	ctx context.Context, in *listMessagesInput, condition string, args []any, below *int64, window int, budget time.Duration,
-) (found []messageRow, last int64, err error) {
-	until := time.Now().Add(budget)
-	looked := fmt.Sprintf(`
-		SELECT m.id, m.state
+// lookThrough goes through the messages of a condition, newest first, and takes those of a state, until a page is full, nothing
+// is left, or the budget is used up. It returns the id behind which the list goes on; 0 where nothing is left. A page of
+// messages it always looks at.
+func (a *API) lookThrough(
+	ctx context.Context, in *listMessagesInput, condition string, args []any, budget time.Duration,
+) ([]messageRow, int64, error) {
+	type looked struct {
+		ID      int64
+		Matches bool
+	}
+	n := len(args)
+	// Once the time is up each one is taken, whether it matches or not, and the limit ends it.
+	rows, err := a.opts.Pool.Query(ctx, fmt.Sprintf(`
+		SELECT m.id, m.state = ANY($%d) AS matches
 		FROM messages m
 		WHERE %s
+			AND (clock_timestamp() > statement_timestamp() + $%d * interval '1 microsecond' OR m.state = ANY($%[1]d))
 		ORDER BY m.id DESC
-		LIMIT %d`, condition, window)
-	n := len(args)
-	for {
-		batch := &pgx.Batch{}
-		batch.Queue(fmt.Sprintf(`
-			WITH looked AS MATERIALIZED (%s
-			)
-			%sm.id IN (SELECT id FROM looked WHERE state = ANY($%d))
-			ORDER BY m.id DESC
-			LIMIT $%d`, looked, messageQuery, n+1, n+2), append(args[:n:n], in.State, in.Limit+1-len(found))...)
-		batch.Queue(`SELECT count(*), COALESCE(min(id), 0) FROM (`+looked+`) l`, args...)
-		results := a.opts.Pool.SendBatch(ctx, batch)
-		rows, _ := results.Query() // its error is that of the rows
-		part, err := pgx.CollectRows(rows, scanMessage)
-		var seen int
-		var least int64
-		if err == nil {
-			err = results.QueryRow().Scan(&seen, &least)
-		}
-		if closed := results.Close(); err == nil {
-			err = closed
-		}
-		if err != nil {
-			return nil, 0, err
-		}
-		found = append(found, part...)
-		if len(found) > in.Limit || seen < window {
-			return found, 0, nil
-		}
-		if *below = least; time.Now().After(until) {
-			return found, least, nil
+		LIMIT $%[4]d`, n+1, condition, n+2, n+3), append(args, in.State, budget.Microseconds(), in.Limit+1)...)
+	if err != nil {
+		return nil, 0, err
+	}
+	seen, err := pgx.CollectRows(rows, pgx.RowToStructByPos[looked])
+	if err != nil {
+		return nil, 0, err
+	}
+	var next int64
+	matches := make([]int64, 0, len(seen))
+	for _, l := range seen {
+		if l.Matches {
+			matches = append(matches, l.ID)
 		}
 	}
+	switch {
+	case len(matches) > in.Limit:
+		matches = matches[:in.Limit]
+		next = matches[in.Limit-1]
+	case len(seen) > in.Limit:
+		next = seen[in.Limit].ID
+	}
+	if len(matches) == 0 {
+		return nil, next, nil
+	}
+	rows, err = a.opts.Pool.Query(ctx, messageQuery+`m.id = ANY($1) AND m.state = ANY($2)
+		ORDER BY m.id DESC`, matches, in.State)
+	if err != nil {
+		return nil, 0, err
+	}
+	found, err := pgx.CollectRows(rows, scanMessage)
+	return found, next, err
 }
