@@ -44,7 +44,7 @@ func TestLookThroughMessages(t *testing.T) {
 			require.NoError(t, err)
 			require.LessOrEqual(t, len(found), 3)
 			for _, m := range found {
-				require.Equal(t, "failed", string(m.State))
+				require.Equal(t, "failed", m.State)
 				got = append(got, m.id)
 			}
 			next = last
