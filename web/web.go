@@ -50,8 +50,8 @@ func Common(r chi.Router, o Options) {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			start := time.Now()
 			id := req.Header.Get(requestIDHeader)
-			if _, err := uuid.Parse(id); err != nil {
-				id = uuid.NewString() // not from outside: it ends up in logs
+			if id == "" || uuid.Validate(id) != nil { // what is from outside ends up in logs
+				id = uuid.NewString()
 			}
 			w.Header().Set(requestIDHeader, id)
 			ww := middleware.NewWrapResponseWriter(w, req.ProtoMajor)
@@ -105,15 +105,17 @@ func (o *Options) done(req *http.Request, span trace.Span, id string, w middlewa
 	if quiet(route) {
 		level = slog.LevelDebug
 	}
-	attrs := []slog.Attr{
+	attrs := [6]slog.Attr{
 		slog.String("request_id", id), slog.String("method", req.Method),
 		slog.String("route", route), slog.Int("code", code), slog.Duration("took", took),
 	}
+	n := 5
 	receipt := w.Header().Get(receiptIDHeader)
 	if receipt != "" {
-		attrs = append(attrs, slog.String("receipt_id", receipt))
+		attrs[n] = slog.String("receipt_id", receipt)
+		n++
 	}
-	o.Logger.LogAttrs(req.Context(), level, "request", attrs...)
+	o.Logger.LogAttrs(req.Context(), level, "request", attrs[:n]...)
 	traceID := ""
 	if span != nil {
 		if sc := span.SpanContext(); sc.IsSampled() {

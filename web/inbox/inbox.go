@@ -99,6 +99,7 @@ type Inbox struct {
 	opts    Options
 	queue   chan *entry
 	bytes   atomic.Int64  // held by entries that are not answered
+	timers  sync.Pool     // of stopped *time.Timer
 	settles chan struct{} // slots for queries of settle, so that they leave connections to the committers
 
 	mu      sync.RWMutex // held for reading while an entry is put in the queue, for writing to close it
@@ -120,6 +121,7 @@ func New(opts Options) (*Inbox, error) {
 	return &Inbox{
 		opts:    opts,
 		queue:   make(chan *entry, opts.QueueLength),
+		timers:  sync.Pool{New: func() any { return newStopped() }},
 		settles: make(chan struct{}, opts.Committers),
 		base:    base,
 		cancel:  cancel,
@@ -250,8 +252,12 @@ func (i *Inbox) enqueue(ctx context.Context, e *entry) error {
 
 // await returns once the entry's fate is known or nobody waits for it any more.
 func (i *Inbox) await(ctx context.Context, e *entry) error {
-	patience := time.NewTimer(i.opts.QueueTimeout)
-	defer patience.Stop()
+	patience, _ := i.timers.Get().(*time.Timer)
+	patience.Reset(i.opts.QueueTimeout)
+	defer func() {
+		patience.Stop()
+		i.timers.Put(patience)
+	}()
 
 	select {
 	case <-e.done:
@@ -272,6 +278,13 @@ func (i *Inbox) await(ctx context.Context, e *entry) error {
 	case <-ctx.Done():
 		return fmt.Errorf("inbox: gave up waiting for the commit: %w", ctx.Err())
 	}
+}
+
+// newStopped returns a timer that does not run.
+func newStopped() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
 }
 
 // Len returns how many receipts wait in the queue.

@@ -26,7 +26,7 @@ func TestAccept_oddBytesNeverFailAReceipt(t *testing.T) {
 			Provider:   jobs.ProviderTwilio,
 			Kind:       s,
 			Query:      s,
-			Headers:    map[string][]string{"X-" + s: {s, s}, s: nil},
+			Headers:    []inbox.Header{{Name: "X-" + s, Values: []string{s, s}}, {Name: s}},
 			Body:       []byte(s),
 			DedupeKey:  "ts:" + s,
 			ContactKey: s,

@@ -41,15 +41,15 @@ func FuzzNewEntry(f *testing.F) {
 	f.Add("\x00", "\xff", "\xed\xa0\x80", `\u0000`, strings.Repeat("\xff", 300), strings.Repeat("é", 200), []byte(nil))
 	f.Fuzz(func(t *testing.T, kind, query, header, value, key, contact string, body []byte) {
 		e, err := newEntry(Receipt{
-			Provider: jobs.ProviderTwilio, Kind: kind, Query: query, Headers: map[string][]string{header: {value}},
+			Provider: jobs.ProviderTwilio, Kind: kind, Query: query, Headers: []Header{{Name: header, Values: []string{value}}},
 			Body: body, DedupeKey: key, ContactKey: contact, Hold: &Hold{Channel: kind, Address: contact},
 		}, time.Now)
 		require.NoError(t, err)
-		for _, text := range []string{e.kind, e.query, e.headers, e.dedupeKey, e.contactKey} {
+		for _, text := range []string{e.kind, e.query, string(e.headers), e.dedupeKey, e.contactKey} {
 			require.True(t, utf8.ValidString(text))
 			require.NotContains(t, text, "\x00")
 		}
-		require.NotContains(t, strings.ReplaceAll(e.headers, `\\`, ""), `\u0000`)
+		require.NotContains(t, strings.ReplaceAll(string(e.headers), `\\`, ""), `\u0000`)
 		require.LessOrEqual(t, utf8.RuneCountInString(e.kind), maxKind)
 		require.NotEmpty(t, e.dedupeKey)
 		require.LessOrEqual(t, len(e.dedupeKey), maxDedupeKey)

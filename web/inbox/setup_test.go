@@ -77,7 +77,7 @@ func status(n int) inbox.Receipt {
 		Provider:   jobs.ProviderTwilio,
 		Kind:       jobs.KindMessageStatus,
 		Query:      fmt.Sprintf("m=%d&a=1", n),
-		Headers:    map[string][]string{"Content-Type": {"application/x-www-form-urlencoded"}},
+		Headers:    []inbox.Header{{Name: "Content-Type", Values: []string{"application/x-www-form-urlencoded"}}},
 		Body:       []byte(key),
 		DedupeKey:  key,
 		ContactKey: fmt.Sprintf("sms:+1555%07d", n),

@@ -36,6 +36,7 @@ func (i *Inbox) store(ctx context.Context, batch []*entry) (stored, error) {
 		return stored{}, fmt.Errorf("inbox: connect: %w: %w", errOutage, withCause(ctx, err))
 	}
 	defer conn.Release()
+	knowColumns(conn.Conn())
 
 	s := stored{ids: make(map[uuid.UUID]struct{}, len(batch))}
 	// READ COMMITTED is spelled out because insert relies on each statement seeing what was committed before it.
@@ -149,26 +150,6 @@ func insertReceipts(first *pgx.Batch, batch []*entry, added map[uuid.UUID]struct
 	sorted := slices.Clone(batch)
 	slices.SortStableFunc(sorted, func(a, b *entry) int { return cmp.Compare(a.dedupeKey, b.dedupeKey) })
 
-	var (
-		n = len(sorted)
-		// Types that pgx encodes without reflection: it would cost as much as the rest of a batch.
-		ids         = make(pgtype.FlatArray[pgtype.UUID], n)
-		providers   = make(pgtype.FlatArray[string], n)
-		kinds       = make(pgtype.FlatArray[string], n)
-		queries     = make(pgtype.FlatArray[string], n)
-		headers     = make(pgtype.FlatArray[string], n)
-		bodies      = make(pgtype.FlatArray[[]byte], n)
-		dedupeKeys  = make(pgtype.FlatArray[string], n)
-		contactKeys = make(pgtype.FlatArray[string], n)
-		receivedAts = make(pgtype.FlatArray[time.Time], n)
-	)
-	for at, e := range sorted {
-		ids[at] = pgtype.UUID{Bytes: e.id, Valid: true}
-		providers[at], kinds[at], queries[at] = e.provider, e.kind, e.query
-		headers[at], bodies[at], dedupeKeys[at], contactKeys[at] = e.headers, e.body, e.dedupeKey, e.contactKey
-		receivedAts[at] = e.receivedAt
-	}
-
 	first.Queue(`
 		INSERT INTO webhook_events (id, provider, kind, query, headers, body, dedupe_key, contact_key, received_at)
 		SELECT id, provider, kind, query, headers::jsonb, body, dedupe_key, NULLIF(contact_key, ''), received_at
@@ -176,7 +157,7 @@ func insertReceipts(first *pgx.Batch, batch []*entry, added map[uuid.UUID]struct
 			AS r (id, provider, kind, query, headers, body, dedupe_key, contact_key, received_at)
 		ON CONFLICT DO NOTHING
 		RETURNING id`,
-		ids, providers, kinds, queries, headers, bodies, dedupeKeys, contactKeys, receivedAts).Query(func(rows pgx.Rows) error {
+		columns(sorted)...).Query(func(rows pgx.Rows) error {
 		var id pgtype.UUID
 		_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
 			added[id.Bytes] = struct{}{}

@@ -22,7 +22,7 @@ func TestClick(t *testing.T) {
 	guarded(t, w.Header())
 
 	require.Equal(t, []inbox.Receipt{{
-		Provider: "onward", Kind: "click", Headers: map[string][]string{"User-Agent": {browser}},
+		Provider: "onward", Kind: "click", Headers: []inbox.Header{{Name: "User-Agent", Values: []string{browser}}},
 		Body: []byte(`{"message_id":"0197b5c2-7d1e-7c3a-9f00-0123456789ab","url":"https://la-espiga.example.com/menú?a=1\u0026b=%20#c","user_agent":"` + browser +
 			`","machine":false,"method":"GET","received_at":"2026-06-01T18:00:00.123456789Z"}`),
 		DedupeKey: "tk:c:" + messageID + ":50a20f8595f3729e:h", ContactKey: "email:ana@example.com", ReceivedAt: b.now,

@@ -36,7 +36,7 @@ func TestOpen(t *testing.T) {
 
 	require.Len(t, b.inbox.receipts, 1)
 	require.Equal(t, inbox.Receipt{
-		Provider: "onward", Kind: "open", Headers: map[string][]string{"User-Agent": {browser}},
+		Provider: "onward", Kind: "open", Headers: []inbox.Header{{Name: "User-Agent", Values: []string{browser}}},
 		Body: []byte(`{"message_id":"0197b5c2-7d1e-7c3a-9f00-0123456789ab","user_agent":"` + browser +
 			`","machine":false,"method":"GET","received_at":"2026-06-01T18:00:00.123456789Z"}`),
 		DedupeKey: "tk:o:" + messageID + ":h", ReceivedAt: b.now,

@@ -72,7 +72,7 @@ func newReceipt(r *http.Request, kind string, claims tracktoken.Claims, dedupeKe
 	receipt := inbox.Receipt{
 		Provider:   jobs.ProviderOnward,
 		Kind:       kind,
-		Headers:    map[string][]string{"User-Agent": {userAgent(r)}},
+		Headers:    []inbox.Header{{Name: "User-Agent", Values: []string{userAgent(r)}}},
 		Body:       raw,
 		DedupeKey:  dedupeKey,
 		ReceivedAt: received,

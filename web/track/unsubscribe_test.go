@@ -58,7 +58,7 @@ func TestUnsubscribe(t *testing.T) {
 			require.Contains(t, w.Body.String(), "You are unsubscribed")
 			guarded(t, w.Header())
 			require.Equal(t, []inbox.Receipt{{
-				Provider: "onward", Kind: "unsubscribe", Headers: map[string][]string{"User-Agent": {browser}},
+				Provider: "onward", Kind: "unsubscribe", Headers: []inbox.Header{{Name: "User-Agent", Values: []string{browser}}},
 				Body: []byte(`{"message_id":"0197b5c2-7d1e-7c3a-9f00-0123456789ab","channel":"email","address":"ana@example.com","via":"` + tc.via +
 					`","user_agent":"` + browser + `","received_at":"2026-06-01T18:00:00.123456789Z"}`),
 				DedupeKey: fmt.Sprintf("tk:u:%s:%d", messageID, b.now.Unix()/10), ReceivedAt: b.now,

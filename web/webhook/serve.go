@@ -159,16 +159,16 @@ func readExactly(r io.Reader, body []byte) ([]byte, error) {
 }
 
 // headersThatMatter picks what proves where a request came from and what tells deliveries apart.
-func headersThatMatter(h http.Header) map[string][]string {
-	kept := map[string][]string{}
-	for _, name := range []string{
+func headersThatMatter(h http.Header) []inbox.Header {
+	kept := make([]inbox.Header, 0, 4)
+	for _, name := range [...]string{
 		"Content-Type", "User-Agent",
 		"X-Twilio-Signature", "I-Twilio-Idempotency-Token",
 		"Svix-Id", "Svix-Timestamp", "Svix-Signature",
 		"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature",
 	} {
 		if values := h[name]; len(values) > 0 {
-			kept[name] = values
+			kept = append(kept, inbox.Header{Name: name, Values: values})
 		}
 	}
 	return kept

@@ -137,7 +137,9 @@ func post(target, contentType, body string, header http.Header) *http.Request {
 func signTwilio(token, url string, params url.Values) string {
 	signed := url
 	for _, key := range slices.Sorted(maps.Keys(params)) {
-		signed += key + params.Get(key)
+		for _, value := range slices.Compact(slices.Sorted(slices.Values(params[key]))) {
+			signed += key + value
+		}
 	}
 	mac := hmac.New(sha1.New, []byte(token))
 	mac.Write([]byte(signed))

@@ -6,7 +6,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"onward/jobs"
@@ -82,7 +81,7 @@ func (h *Webhooks) twilioInbound() endpoint {
 
 // readTwilio verifies a request and returns its parameters; nil for a JSON body, which is signed in a way of its own. The
 // signature covers the decoded parameters, so a form must be parsed first; a request without a signature is not.
-func (h *Webhooks) readTwilio(r *http.Request, body []byte) (url.Values, int, error) {
+func (h *Webhooks) readTwilio(r *http.Request, body []byte) (Form, int, error) {
 	signature := r.Header.Get("X-Twilio-Signature")
 	if signature == "" {
 		return nil, -1, fmt.Errorf("%w: none given", ErrBadSignature)
@@ -90,7 +89,9 @@ func (h *Webhooks) readTwilio(r *http.Request, body []byte) (url.Values, int, er
 
 	const aForm = "application/x-www-form-urlencoded"
 	mediaType := r.Header.Get("Content-Type")
-	if mediaType != aForm { // which it is nearly always, as it stands
+	if strings.EqualFold(mediaType, aForm+"; charset=utf-8") { // which it is nearly always
+		mediaType = aForm
+	} else {
 		var err error
 		if mediaType, _, err = mime.ParseMediaType(mediaType); err != nil {
 			return nil, -1, fmt.Errorf("%w: Content-Type", errMalformed)
@@ -101,7 +102,7 @@ func (h *Webhooks) readTwilio(r *http.Request, body []byte) (url.Values, int, er
 		token, err := h.twilio.VerifyBody(requestTarget(r), body, signature)
 		return nil, token, err
 	case aForm:
-		form, err := parseForm(body)
+		form, err := ParseForm(body)
 		if err != nil {
 			return nil, -1, err
 		}
@@ -110,15 +111,6 @@ func (h *Webhooks) readTwilio(r *http.Request, body []byte) (url.Values, int, er
 	default:
 		return nil, -1, fmt.Errorf("%w: neither a form nor JSON", errMalformed)
 	}
-}
-
-// parseForm never returns nil without an error.
-func parseForm(body []byte) (url.Values, error) {
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		return nil, fmt.Errorf("%w: not a form", errMalformed) // err would quote the body
-	}
-	return form, nil
 }
 
 // requestTarget is the path and query as they were sent: what is signed is bytes, not their meaning.

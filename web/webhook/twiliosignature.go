@@ -9,9 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 )
@@ -22,8 +20,9 @@ var ErrBadSignature = errors.New("bad signature")
 // TwilioVerifier checks X-Twilio-Signature: base64(HMAC-SHA1(auth token, URL and parameters)), see
 // https://www.twilio.com/docs/usage/security.
 type TwilioVerifier struct {
-	macs  []*sync.Pool // of hash.Hash, one for each token: begun once, they cost a third of new ones
-	bases []string     // scheme and authority, without and with the port, and the path that a proxy takes off
+	macs    []*sync.Pool // of hash.Hash, one for each token: begun once, they cost a third of new ones
+	bases   []string     // scheme and authority, without and with the port, and the path that a proxy takes off
+	scratch sync.Pool    // of *scratch
 }
 
 // NewTwilioVerifier takes the public URL that Twilio is given, without the endpoint's path, and the auth tokens that it
@@ -32,7 +31,7 @@ func NewTwilioVerifier(publicURL string, tokens []string) (*TwilioVerifier, erro
 	if len(tokens) == 0 {
 		return nil, errors.New("no auth token")
 	}
-	v := &TwilioVerifier{}
+	v := &TwilioVerifier{scratch: sync.Pool{New: func() any { return &scratch{} }}}
 	for n, token := range tokens {
 		if strings.TrimSpace(token) == "" {
 			return nil, fmt.Errorf("auth token %d is empty", n+1)
@@ -80,9 +79,9 @@ func portForms(publicURL string) ([]string, error) {
 }
 
 // VerifyForm checks a form POST and returns the index of the token that it was signed with. The target is the request's
-// own path and raw query.
-func (v *TwilioVerifier) VerifyForm(target string, form url.Values, signature string) (int, error) {
-	return v.verify(target, signedForm(form), signature)
+// own path and raw query. It sorts the form by key.
+func (v *TwilioVerifier) VerifyForm(target string, form Form, signature string) (int, error) {
+	return v.verify(target, form, signature)
 }
 
 // VerifyBody checks a POST whose body is no form: the URL alone is signed, and holds the body's hash.
@@ -94,71 +93,47 @@ func (v *TwilioVerifier) VerifyBody(target string, body []byte, signature string
 	if !hmac.Equal([]byte(values.Get("bodySHA256")), []byte(hex.EncodeToString(sum[:]))) {
 		return -1, fmt.Errorf("%w: bodySHA256 is not the body's", ErrBadSignature)
 	}
-	return v.verify(target, "", signature)
+	return v.verify(target, nil, signature)
 }
 
-func (v *TwilioVerifier) verify(target, params, signature string) (int, error) {
+func (v *TwilioVerifier) verify(target string, form Form, signature string) (int, error) {
 	if signature == "" {
 		return -1, fmt.Errorf("%w: none given", ErrBadSignature)
 	}
 	target, _, _ = strings.Cut(target, "#") // not signed, and not sent
 
-	targets := []string{target}
-	if strings.Contains(target, "'") {
-		// Twilio signs an apostrophe in the query encoded, and sends it as it was configured.
-		targets = append(targets, strings.ReplaceAll(target, "'", "%27"))
-	}
+	s, _ := v.scratch.Get().(*scratch)
+	defer v.scratch.Put(s)
+	s.params = form.appendSigned(s.params[:0])
+
+	// Twilio signs an apostrophe in the query encoded, and sends it as it was configured.
+	encoded := strings.ReplaceAll(target, "'", "%27")
 	for n := range v.macs {
 		for _, base := range v.bases {
-			for _, target := range targets {
-				if v.signed(n, base, target, params, signature) {
-					return n, nil
-				}
+			if v.signed(s, n, base, target, signature) || encoded != target && v.signed(s, n, base, encoded, signature) {
+				return n, nil
 			}
 		}
 	}
 	return -1, fmt.Errorf("%w: no auth token matches", ErrBadSignature)
 }
 
-// signed reports whether a signature is that of the parts, by one token.
-func (v *TwilioVerifier) signed(token int, base, target, params, signature string) bool {
+// scratch is memory of one verification.
+type scratch struct {
+	params []byte // as they are signed
+	url    []byte
+	sum    [sha1.Size]byte
+	text   [(sha1.Size + 2) / 3 * 4]byte // the sum, as base64 spells it
+}
+
+// signed reports whether a signature is that of the URL and the parameters, by one token.
+func (v *TwilioVerifier) signed(s *scratch, token int, base, target, signature string) bool {
 	mac, _ := v.macs[token].Get().(hash.Hash)
 	defer v.macs[token].Put(mac)
 	mac.Reset()
-	for _, part := range []string{base, target, params} {
-		_, _ = io.WriteString(mac, part)
-	}
-	var sum [sha1.Size]byte
-	var text [(sha1.Size + 2) / 3 * 4]byte // as base64 spells it
-	base64.StdEncoding.Encode(text[:], mac.Sum(sum[:0]))
-	return hmac.Equal(text[:], []byte(signature))
-}
-
-// signedForm is the text that stands for the parameters: keys in bytewise order, each value once and in order, its key
-// repeated before it.
-func signedForm(form url.Values) string {
-	keys := make([]string, 0, len(form))
-	size := 0
-	for key, values := range form {
-		keys = append(keys, key)
-		for _, value := range values {
-			size += len(key) + len(value)
-		}
-	}
-	slices.Sort(keys)
-	var signed strings.Builder
-	signed.Grow(size)
-	for _, key := range keys {
-		values := form[key]
-		if len(values) > 1 {
-			values = slices.Clone(values)
-			slices.Sort(values)
-			values = slices.Compact(values)
-		}
-		for _, value := range values {
-			signed.WriteString(key)
-			signed.WriteString(value)
-		}
-	}
-	return signed.String()
+	s.url = append(append(s.url[:0], base...), target...)
+	mac.Write(s.url)
+	mac.Write(s.params)
+	base64.StdEncoding.Encode(s.text[:], mac.Sum(s.sum[:0]))
+	return hmac.Equal(s.text[:], []byte(signature))
 }

@@ -1,6 +1,7 @@
 package webhook_test
 
 import (
+	"bytes"
 	"net/url"
 	"strings"
 	"testing"
@@ -39,7 +40,11 @@ func (v twilioVector) verify(tokens ...string) (int, error) {
 	if v.Body != nil {
 		return verifier.VerifyBody(target, []byte(*v.Body), v.Signature)
 	}
-	return verifier.VerifyForm(target, url.Values(v.Params), v.Signature)
+	form, err := webhook.ParseForm([]byte(url.Values(v.Params).Encode()))
+	if err != nil {
+		return -1, err
+	}
+	return verifier.VerifyForm(target, form, v.Signature)
 }
 
 func TestTwilioVerifier_vectors(t *testing.T) {
@@ -141,18 +146,46 @@ func FuzzTwilioVerifier(f *testing.F) {
 		_, err = verifier.VerifyBody(target, []byte(body), signature)
 		require.ErrorIs(t, err, webhook.ErrBadSignature, "nobody guesses a signature")
 
-		params, err := url.ParseQuery(body)
+		form, err := webhook.ParseForm([]byte(body))
+		params, wanted := url.ParseQuery(body)
+		require.Equal(t, wanted == nil, err == nil, "what net/url takes")
 		if err != nil {
 			return
 		}
-		_, err = verifier.VerifyForm(target, params, signature)
-		require.ErrorIs(t, err, webhook.ErrBadSignature, "nobody guesses a signature")
-
 		for key, values := range params {
-			params[key] = values[:1]
+			require.Equal(t, values[0], form.Get(key))
+		}
+		_, err = verifier.VerifyForm(target, form, signature)
+		require.ErrorIs(t, err, webhook.ErrBadSignature, "nobody guesses a signature")
+		for key, values := range params {
+			require.Equal(t, values[0], form.Get(key), "sorted, and of each key's values in order")
 		}
 		signed, _, _ := strings.Cut(publicURL+target, "#")
-		_, err = verifier.VerifyForm(target, params, signTwilio(token, signed, params))
+		_, err = verifier.VerifyForm(target, form, signTwilio(token, signed, params))
 		require.NoError(t, err)
 	})
+}
+
+func TestParseForm(t *testing.T) {
+	t.Parallel()
+
+	form, err := webhook.ParseForm([]byte("b=2&a=%2B1+2&&b=1&c&=d&e=f=g"))
+	require.NoError(t, err)
+	require.Equal(t, webhook.Form{{"b", "2"}, {"a", "+1 2"}, {"b", "1"}, {"c", ""}, {"", "d"}, {"e", "f=g"}}, form)
+	require.Equal(t, "2", form.Get("b"))
+	require.Empty(t, form.Get("f"))
+
+	form, err = webhook.ParseForm(nil)
+	require.NoError(t, err)
+	require.Equal(t, webhook.Form{}, form, "empty, and not nil")
+
+	most := bytes.Repeat([]byte("a&"), 9_999)
+	form, err = webhook.ParseForm(append(most, 'a'))
+	require.NoError(t, err)
+	require.Len(t, form, 10_000)
+	for _, bad := range []string{"a=%zz", "%f", "a;b", string(most) + "&"} {
+		_, err = webhook.ParseForm([]byte(bad))
+		require.Error(t, err)
+		require.NotContains(t, err.Error(), "zz")
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"io"
 	"net/http"
-	"net/url"
 	"testing"
 	"time"
 
@@ -27,7 +26,7 @@ func TestCallbacks_areSignedAsTwilioSigns(t *testing.T) {
 		require.NoError(t, err)
 		body, err := io.ReadAll(req.Body)
 		require.NoError(t, err)
-		form, err := url.ParseQuery(string(body))
+		form, err := webhook.ParseForm(body)
 		require.NoError(t, err)
 		_, err = verifier.VerifyForm(req.RequestURI, form, req.Header.Get("X-Twilio-Signature"))
 		require.NoError(t, err)
