@@ -59,6 +59,9 @@ func serve(ctx context.Context, t *terminal, o app.Options) (err error) {
 	if err := a.Start(ctx); err != nil {
 		return err
 	}
+	if err := app.GiveBackStartup(); err != nil {
+		fmt.Fprintln(t.stderr, "more memory than need be is in use:", err)
+	}
 	<-ctx.Done()
 	fmt.Fprintln(t.stderr, "stopping: what runs may end")
 	return a.Stop(ctx)

@@ -6,12 +6,11 @@ import (
 )
 
 // What the garbage collector is told of a process that has its memory for itself. At Go's default it was a quarter of a
-// worker's CPU at full load, with a heap of a few megabytes that doubles many times a second. A web process keeps the
-// default: 256 connections hold 34 MiB with it, and at a limit of 32 MiB the collector took half of the process
-// (docs/benchmarks.md). The limits are of what Go holds; the program itself is some 28 MiB on top.
+// worker's CPU at full load and of a web process's, with a heap of a few megabytes that doubles many times a second
+// (docs/benchmarks.md). The limits are of what Go holds; the program itself is some 18 MiB on top.
 const (
-	webGCPercent      = 100
-	webMemoryLimit    = 40 << 20
+	webGCPercent      = 200
+	webMemoryLimit    = 52 << 20
 	workerGCPercent   = 400
 	workerMemoryLimit = 90 << 20
 )

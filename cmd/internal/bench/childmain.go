@@ -120,6 +120,9 @@ func (c *childProcess) app(ctx context.Context, role app.Role) error {
 	if err := a.Start(ctx); err != nil {
 		return err
 	}
+	if err := app.GiveBackStartup(); err != nil {
+		return err
+	}
 	err = c.out.Encode(appReady{Public: a.PublicAddr(), Private: a.PrivateAddr()})
 	for err == nil {
 		var command string
