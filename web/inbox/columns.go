@@ -30,7 +30,9 @@ func receiptFields() [9]receiptField {
 		fieldOf(pgtype.TextOID, texts, func(e *entry) string { return e.dedupeKey }),
 		fieldOf(pgtype.TextOID, texts, func(e *entry) string { return e.contactKey }),
 		{
-			pgtype.TimestamptzOID, pgtype.FlatArray[time.Time]{}, func(*entry) int { return 8 },
+			pgtype.TimestamptzOID,
+			pgtype.FlatArray[time.Time]{},
+			func(*entry) int { return 8 },
 			func(to []byte, e *entry) []byte {
 				const epoch = 946_684_800_000_000 // 2000-01-01, in Unix microseconds
 				return binary.BigEndian.AppendUint64(to, uint64(e.receivedAt.UnixMicro()-epoch))
