@@ -1,9 +1,11 @@
 package pgstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -82,6 +84,8 @@ func RaiseAll(ctx context.Context, tx pgx.Tx, reports []Report) ([]Raised, error
 // raiseRound takes reports on different messages.
 func raiseRound(ctx context.Context, tx pgx.Tx, reports []Report, round []int, out []Raised) error {
 	n := len(round)
+	// Locked one by one, as they stand in the arrays: in every transaction in the same order.
+	slices.SortFunc(round, func(a, b int) int { return cmp.Compare(reports[a].MessageID, reports[b].MessageID) })
 	var (
 		ids                                 = make([]int64, n)
 		state                               = make([]string, n)
@@ -100,18 +104,12 @@ func raiseRound(ctx context.Context, tx pgx.Tx, reports []Report, round []int, o
 		byID[r.MessageID] = i
 	}
 	rows, err := tx.Query(ctx, `
-		WITH old AS (
-			SELECT id, state
-			FROM messages
-			WHERE id = ANY($1)
-			ORDER BY id
-			FOR NO KEY UPDATE
-		), report AS (
-			SELECT o.id, o.state AS was, u.state, u.sid, u.error_code, u.reason, u.segments, u.price, u.unit, u.at,
+		WITH report AS MATERIALIZED (
+			SELECT u.id, o.state AS was, u.state, u.sid, u.error_code, u.reason, u.segments, u.price, u.unit, u.at,
 				onward_message_rank(u.state) > onward_message_rank(o.state) AS up
-			FROM old o
-			JOIN unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[], $9::timestamptz[])
-				AS u (id, state, sid, error_code, reason, segments, price, unit, at) ON u.id = o.id
+			FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[], $9::timestamptz[])
+				AS u (id, state, sid, error_code, reason, segments, price, unit, at)
+			CROSS JOIN LATERAL (SELECT state FROM messages WHERE id = u.id FOR NO KEY UPDATE) o
 		)
 		UPDATE messages m
 		SET state = CASE WHEN r.up THEN r.state ELSE m.state END,
