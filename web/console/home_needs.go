@@ -222,7 +222,7 @@ func (c *Console) lesserNeed(kind, label string, since time.Time, detail string)
 			broken += n
 		}
 		return need{
-			Tone: toneBad, Title: fmt.Sprintf("Statuses differ from their facts: %d drifted, %d invariants broken", found.Drifted, broken), Since: since,
+			Tone: toneBad, Title: fmt.Sprintf("Statuses differ from their facts: %d drifted, %s broken", found.Drifted, plural(broken, "invariant", "invariants")), Since: since,
 			Detail: "A sample of all businesses is recomputed every ten minutes.", Todo: "Run onward verify: it lists each, and repairs with a reason.",
 			Link: "/jobs/jobs?kinds=verify_sample", LinkText: "The check",
 		}, found.Drifted+broken > 0
@@ -245,7 +245,7 @@ func (c *Console) failing(groups []jobadmin.Group) []need {
 	for i, g := range groups {
 		if i == 3 {
 			list = append(list, need{
-				Tone: toneWarn, Title: fmt.Sprintf("%d further causes of failures", len(groups)-3), Link: c.to("/queue", "", "/jobs/jobs?state=discarded"), LinkText: "All failures",
+				Tone: toneWarn, Title: plural(len(groups)-3, "further cause of failures", "further causes of failures"), Link: c.to("/queue", "", "/jobs/jobs?state=discarded"), LinkText: "All failures",
 			})
 			break
 		}
