@@ -261,6 +261,9 @@ func (a *API) previewNewCampaign(ctx context.Context, in *previewNewCampaignInpu
 			}
 		}
 		preview, err := a.preview(ctx, tx, p, business)
+		if status, ok := errors.AsType[huma.StatusError](err); ok && status.GetStatus() == http.StatusNotFound {
+			return invalid("body.business_id", "is no business")
+		}
 		out.Body.Preview = &preview
 		return err
 	})

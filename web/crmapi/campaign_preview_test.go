@@ -11,6 +11,7 @@ import (
 
 	"onward/jobs/recipienttime"
 	"onward/jobs/tracktoken"
+	"onward/web/apitoken"
 	"onward/web/crmapi"
 )
 
@@ -83,6 +84,9 @@ func TestPreviewCampaign(t *testing.T) {
 	b.get("/campaigns/"+sms+"/preview", http.StatusUnprocessableEntity)
 	b.get("/campaigns/"+sms+"/preview?business_id="+uuid.NewString(), http.StatusNotFound)
 	b.get("/campaigns/"+uuid.NewString()+"/preview?business_id="+ana, http.StatusNotFound)
+	unknown := b.send(apitoken.Viewer, http.MethodPost, "/campaigns/preview",
+		obj{"channel": "sms", "body": "Hi", "audience": obj{"filter": obj{}}, "business_id": uuid.NewString()})
+	require.Equal(t, []string{"body.business_id"}, unknown.locations(), unknown.raw)
 }
 
 func TestEstimateCampaign(t *testing.T) {

@@ -170,8 +170,8 @@ func config(version string) huma.Config {
 	c.Info.Description = "Contacts, campaigns, messages and receipts of Onward. Times are RFC 3339 in UTC, errors RFC 9457. " +
 		"Lists are pages of items with next_cursor, null on the last; as CSV, with format=csv or Accept: text/csv, they are whole; " +
 		"there a list of words, such as tags, is one cell with semicolons between them, and other lists are JSON. " +
-		"What is read has an ETag. A POST with an Idempotency-Key is done once: for a day, " +
-		"the same request with the same key gets the same answer."
+		"Members and parameters that are unknown, in another case or given twice are refused. " +
+		"What is read has an ETag. A POST with an Idempotency-Key is done once: for a day, the same request with the same key gets the same answer."
 	c.Info.Contact = &huma.Contact{Name: "The operators of this Onward"}
 	c.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
 	c.Servers = []*huma.Server{{URL: Prefix}}

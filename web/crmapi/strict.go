@@ -30,6 +30,10 @@ func queries(next http.Handler) http.Handler {
 			writeInvalid(w, "query", "is malformed: write % as %25 and ; as %3B")
 			return
 		}
+		if !isText(r.URL.Path) {
+			writeProblem(w, http.StatusNotFound, "there is no such path: see /docs")
+			return
+		}
 		for _, name := range slices.Sorted(maps.Keys(values)) {
 			if list := values[name]; len(list) > 1 {
 				writeInvalid(w, "query."+name, repeatedParameter)

@@ -59,6 +59,7 @@ func TestQueriesAreReadStrictly(t *testing.T) {
 	}
 	require.Equal(t, []string{"query.error"}, b.get("/jobs?error=%00", http.StatusUnprocessableEntity).locations())
 	b.get("/crm/businesses?contact_status=pending,replied", http.StatusOK)
+	b.post("/queues/%00/resume", obj{"reason": "x"}, http.StatusNotFound)
 }
 
 // Every member and parameter is written as the strict reader takes it.
