@@ -153,12 +153,12 @@ func (c *Console) need(kind, label string, n int64, since time.Time, detail stri
 	case "workers":
 		return need{
 			Tone: toneBad, Title: "No worker is running", Detail: "Webhooks are accepted and kept, but nothing is applied or sent.",
-			Todo: "Start one: onward worker. If one should be running, its log says why it ended.", Link: "/jobs/", LinkText: "Jobs",
+			Todo: "Start one: onward worker. If one should be running, its log says why it ended.", Link: "/queue", LinkText: "Jobs",
 		}, n == 0
 	case "waiting":
 		return need{
 			Tone: toneWarn, Title: "Jobs wait in " + label, Detail: "The oldest has been due since then and is not begun.", Since: since,
-			Todo: "Start more workers, or see whether the running ones hang.", Link: "/jobs/jobs?state=available&queues=" + url.QueryEscape(label), LinkText: "Waiting jobs",
+			Todo: "Start more workers, or see whether the running ones hang.", Link: "/queue/jobs?state=available&queue=" + url.QueryEscape(label), LinkText: "Waiting jobs",
 		}, old > waitingTooLong
 	case "send":
 		if label == "held" {
@@ -224,7 +224,7 @@ func (c *Console) lesserNeed(kind, label string, since time.Time, detail string)
 		return need{
 			Tone: toneBad, Title: fmt.Sprintf("Statuses differ from their facts: %d drifted, %s broken", found.Drifted, plural(broken, "invariant", "invariants")), Since: since,
 			Detail: "A sample of all businesses is recomputed every ten minutes.", Todo: "Run onward verify: it lists each, and repairs with a reason.",
-			Link: "/jobs/jobs?kinds=verify_sample", LinkText: "The check",
+			Link: "/queue/jobs?kind=verify_sample", LinkText: "The check",
 		}, found.Drifted+broken > 0
 	}
 	return need{}, false

@@ -19,7 +19,7 @@ import (
 // words are the functions by which templates write values: one way for each kind of value, on every page.
 func words() template.FuncMap {
 	return template.FuncMap{
-		"errorWords": errorWords, "badge": badge, "label": label, "when": when, "day": day, "count": count, "money": money, "percent": percent,
+		"errorWords": errorWords, "badge": badge, "label": label, "when": when, "day": day, "clock": clock, "count": count, "money": money, "percent": percent,
 		"duration": duration, "age": age, "plural": plural, "short": short, "dash": dash, "has": has, "join": strings.Join,
 		"lines": lines, "line": lineChart, "bars": barChart, "meter": meter, "spark": spark, "text": text,
 		"becomes": becomes, "deed": deed, "price": price, "query": query, "one": one, "capital": capital, "itemTone": itemTone, "phone": phone, "add": func(a, b int) int { return a + b },
@@ -138,6 +138,12 @@ func day(at any) template.HTML {
 	}
 	utc := t.UTC()
 	return template.HTML(`<time datetime="` + utc.Format(time.RFC3339Nano) + `" data-day>` + utc.Format("2 Jan 2006") + `</time>`) //nolint:gosec // digits
+}
+
+// clock writes a time as its hour and minute.
+func clock(at time.Time) template.HTML {
+	utc := at.UTC()
+	return template.HTML(`<time datetime="` + utc.Format(time.RFC3339) + `" data-clock>` + utc.Format("15:04") + ` UTC</time>`) //nolint:gosec // digits
 }
 
 func timeOf(at any) (time.Time, bool) {

@@ -359,6 +359,25 @@ func TestConsole_keyboard(t *testing.T) {
 	b.quiet()
 }
 
+// What somebody has opened to read stays open while the part around it is renewed: here the last hour, minute by minute.
+func TestConsole_whatIsOpenStaysOpen(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil, nil)
+	id, phone, _ := s.business("")
+	s.awaitMessage(s.campaign("sms", id), id, "delivered")
+	s.awaitApplied()
+	b := s.browse(apitoken.Viewer)
+	b.open("/")
+	b.click(`#minutes > summary`)
+	const sum = `[...document.querySelectorAll("#minutes tbody tr")].reduce((n, r) => n + Number(r.cells[1].textContent), 0)`
+	before := eval[int](b, sum)
+	require.Equal(t, s.count(`SELECT count(*) FROM webhook_events`), before)
+	require.Equal(t, http.StatusOK, s.reply(newSID("SM"), phone, "How much is it?"))
+	require.Eventually(t, func() bool { return b.holds(sum + fmt.Sprintf(" === %d", before+1)) }, patience, 20*time.Millisecond, "it is renewed")
+	require.True(t, eval[bool](b, `document.querySelector("#minutes").open && document.querySelector("#minutes table").checkVisibility()`))
+	b.quiet()
+}
+
 // What is awaited says so; a part that cannot be read says so, beside the others; when nobody answers, the page says how
 // old it is, and goes on by itself.
 func TestConsole_loadingAndErrors(t *testing.T) {
