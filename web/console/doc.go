@@ -31,8 +31,8 @@
 //  3. templates/reply.html defines "content"; it sees view: .Data is what the handler gave, .Can "operator" asks for a
 //     role, {{.Needs "operator"}} within a button's tag disables it with the reason, .Here is the address for a form's
 //     hidden field back. Parts shared by all are in _parts.html: "empty", "error", "pager", "reason", "search", "facts".
-//     Functions (words.go): badge, becomes, label, deed, when, day, clock, count, price, money, percent, duration, age, plural, short, phone, meter,
-//     spark, line and bars (charts: chart.go); query for a filter behind the question mark of an address, where a plain
+//     Functions (words.go): badge, becomes, label, deed, when, day, clock, count, price, money, percent, duration, age, plural, short,
+//     phone, meter, spark, line and bars (charts: chart.go); query for a filter behind the question mark of an address, where a plain
 //     value would be escaped as one. No inline script or style: the policy forbids both, and so it does
 //     attributes style and on…. Classes are in static/app.css; its head lists them.
 //
