@@ -107,6 +107,7 @@ type Inbox struct {
 	stopped bool
 	callers sync.WaitGroup // calls of Accept that have entered
 	workers sync.WaitGroup // committers
+	turn    chan struct{}  // holds what the committer put there that gathers or inserts
 
 	base   context.Context // ends when Stop loses patience; transactions run beneath it, not beneath a caller's
 	cancel context.CancelFunc
@@ -123,6 +124,7 @@ func New(opts Options) (*Inbox, error) {
 		queue:   make(chan *entry, opts.QueueLength),
 		timers:  sync.Pool{New: func() any { return newStopped() }},
 		settles: make(chan struct{}, opts.Committers),
+		turn:    make(chan struct{}, 1),
 		base:    base,
 		cancel:  cancel,
 	}, nil

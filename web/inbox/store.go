@@ -29,8 +29,8 @@ type stored struct {
 	inFlight map[Hold]bool          // held addresses to which a provider call may be about to start
 }
 
-// store inserts a batch in one transaction.
-func (i *Inbox) store(ctx context.Context, batch []*entry) (stored, error) {
+// store inserts a batch in one transaction. It calls inserted before it waits for a held address, or for the COMMIT.
+func (i *Inbox) store(ctx context.Context, batch []*entry, inserted func()) (stored, error) {
 	conn, err := i.opts.Pool.Acquire(ctx)
 	if err != nil {
 		return stored{}, fmt.Errorf("inbox: connect: %w: %w", errOutage, withCause(ctx, err))
@@ -45,7 +45,7 @@ func (i *Inbox) store(ctx context.Context, batch []*entry) (stored, error) {
 			first.Queue(i.lockTimeout())
 			insertReceipts(first, batch, s.ids)
 		},
-		func(tx pgx.Tx, last *pgx.Batch) error { return i.insert(ctx, tx, last, batch, &s) })
+		func(tx pgx.Tx, last *pgx.Batch) error { return i.insert(ctx, tx, last, batch, &s, inserted) })
 	if err == nil {
 		return s, nil
 	}
@@ -91,7 +91,7 @@ func withCause(ctx context.Context, err error) error {
 }
 
 // insert stores, of the receipts that were new, the jobs (or the outcome of those that have none) and the holds.
-func (i *Inbox) insert(ctx context.Context, tx pgx.Tx, last *pgx.Batch, batch []*entry, s *stored) error {
+func (i *Inbox) insert(ctx context.Context, tx pgx.Tx, last *pgx.Batch, batch []*entry, s *stored, inserted func()) error {
 	var (
 		held    []*entry
 		ignored []uuid.UUID
@@ -122,6 +122,7 @@ func (i *Inbox) insert(ctx context.Context, tx pgx.Tx, last *pgx.Batch, batch []
 			INSERT INTO receipt_outcomes (receipt_id, outcome)
 			SELECT unnest($1::uuid[]), 'ignored'`, ignored)
 	}
+	inserted()
 	if len(held) == 0 {
 		return nil
 	}
