@@ -31,37 +31,28 @@ func (a *applier) statusCallbackGroup() *group[*groupItem] {
 // wait.
 func (a *applier) statusCallbacks(ctx context.Context, tx pgx.Tx, last *pgx.Batch, items []*groupItem) error {
 	var ready []*groupItem
-	var callbacks []callback
+	var receipts []receipt
+	var reports []pgstore.Report
 	for _, i := range items {
 		if i.lone {
 			continue
 		}
-		c, res := parseCallback(i.receipt)
+		report, res := parseCallback(i.receipt)
 		if res != nil {
 			i.result = *res
 			continue
 		}
-		ready, callbacks = append(ready, i), append(callbacks, c)
-	}
-	ids, err := findMessages(ctx, tx, callbacks)
-	if err != nil {
-		return err
-	}
-	var found []*groupItem
-	var receipts []receipt
-	var reports []pgstore.Report
-	for k, i := range ready {
-		if ids[k] == 0 {
-			i.lone = true
-			continue
-		}
-		found, receipts, reports = append(found, i), append(receipts, i.receipt), append(reports, callbacks[k].report(ids[k], i.receipt))
+		ready, receipts, reports = append(ready, i), append(receipts, i.receipt), append(reports, report)
 	}
 	results, raised, err := a.messageReports(ctx, tx, receipts, reports, last)
 	if err != nil {
 		return err
 	}
-	for k, i := range found {
+	for k, i := range ready {
+		if raised[k].MessageID == 0 {
+			i.lone = true
+			continue
+		}
 		i.result = results[k]
 		if i.result.aboutErased() {
 			if err := pgstore.BlankReceipt(ctx, tx, i.id); err != nil {
@@ -98,78 +89,38 @@ func twilioState(status string) (lifecycle.MessageState, bool) {
 	return "", false
 }
 
-// callback is what a status callback says.
-type callback struct {
-	sid, errorCode string
-	state          lifecycle.MessageState
-	public         uuid.UUID // our own id of the message, of the callback's query; Nil where it is missing
-}
-
-// parseCallback reads one; a result where there is nothing to apply.
-func parseCallback(r receipt) (callback, *result) {
+// parseCallback reads what a status callback reports; a result where there is nothing to apply.
+func parseCallback(r receipt) (pgstore.Report, *result) {
 	form, err := url.ParseQuery(string(r.Body))
 	if err != nil {
 		res := failed("the body is not a form")
-		return callback{}, &res
+		return pgstore.Report{}, &res
 	}
 	state, ok := twilioState(first(form, "MessageStatus", "SmsStatus"))
 	if !ok {
 		res := ignored("status says nothing about a message of ours")
-		return callback{}, &res
+		return pgstore.Report{}, &res
 	}
-	c := callback{sid: cleanKey(first(form, "MessageSid", "SmsSid")), errorCode: cleanKey(form.Get("ErrorCode")), state: state}
+	report := pgstore.Report{
+		ProviderSID: cleanKey(first(form, "MessageSid", "SmsSid")), ErrorCode: cleanKey(form.Get("ErrorCode")), State: state, At: r.ReceivedAt,
+	}
 	if q, err := url.ParseQuery(r.Query); err == nil {
 		if id, err := uuid.Parse(q.Get(callbackMessage)); err == nil {
-			c.public = id
+			report.PublicID = id
 		}
 	}
-	return c, nil
-}
-
-func (c callback) report(messageID int64, r receipt) pgstore.Report {
-	return pgstore.Report{MessageID: messageID, State: c.state, ProviderSID: c.sid, ErrorCode: c.errorCode, At: r.ReceivedAt}
+	return report, nil
 }
 
 func (a *applier) statusCallback(ctx context.Context, tx pgx.Tx, r receipt) (result, error) {
-	c, res := parseCallback(r)
+	report, res := parseCallback(r)
 	if res != nil {
 		return *res, nil
 	}
-	ids, err := findMessages(ctx, tx, []callback{c})
-	if err != nil {
-		return result{}, err
-	}
-	if ids[0] == 0 {
-		return unmatched("message:" + c.sid), nil
-	}
-	return a.messageReport(ctx, tx, r, c.report(ids[0], r))
+	return a.messageReport(ctx, tx, r, report)
 }
 
-// findMessages looks messages up by the provider's id, else by our own in the callback's query: a callback can come
-// before the id is stored, and is then the evidence that the provider took the message. 0: not found.
-func findMessages(ctx context.Context, tx pgx.Tx, callbacks []callback) ([]int64, error) {
-	sids, publics := make([]string, len(callbacks)), make([]string, len(callbacks))
-	for i, c := range callbacks {
-		sids[i], publics[i] = c.sid, c.public.String()
-	}
-	rows, err := tx.Query(ctx, `
-		SELECT COALESCE(
-			(SELECT id FROM messages WHERE provider_sid = u.sid),
-			(SELECT id FROM messages WHERE public_id = u.public_id::uuid),
-			0)
-		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (sid, public_id, n)
-		ORDER BY u.n`, sids, publics)
-	if err != nil {
-		return nil, fmt.Errorf("find messages: %w", err)
-	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		return nil, fmt.Errorf("find messages: %w", err)
-	}
-	return ids, nil
-}
-
-// messageReport is [applier.messageReports] for one.
+// messageReport is [applier.messageReports] for one; its message may be missing yet.
 func (a *applier) messageReport(ctx context.Context, tx pgx.Tx, r receipt, report pgstore.Report) (result, error) {
 	batch := &pgx.Batch{}
 	list, raised, err := a.messageReports(ctx, tx, []receipt{r}, []pgstore.Report{report}, batch)
@@ -182,12 +133,15 @@ func (a *applier) messageReport(ctx context.Context, tx pgx.Tx, r receipt, repor
 			return result{}, fmt.Errorf("write statuses, transitions and counters: %w", err)
 		}
 	}
+	if raised[0].MessageID == 0 {
+		return unmatched("message:" + report.ProviderSID), nil
+	}
 	return list[0], nil
 }
 
 // messageReports takes providers' reports into their messages and, where one raised its message's state, into the
-// business: each step with one statement, whatever their number. Receipt i is what report i came by. The last statements
-// are queued on batch; the caller sends it, with the counters of what was raised as its last.
+// business: each step with one statement, whatever their number. Receipt i is what report i came by. A report whose message
+// is missing does nothing, and its Raised has no id. The last statements are queued on batch; the caller sends it, with the counters of what was raised as its last.
 func (a *applier) messageReports(
 	ctx context.Context, tx pgx.Tx, receipts []receipt, reports []pgstore.Report, batch *pgx.Batch,
 ) ([]result, []pgstore.Raised, error) {

@@ -1,23 +1,25 @@
 package pgstore
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"onward/lifecycle"
 )
 
-// Report is what is now known of a message.
+// Report is what is now known of a message. It names it by id, or else by the provider's, or else by our public one: a
+// callback can come before the provider's id is stored, and is then the evidence that the provider took the message.
 type Report struct {
 	MessageID   int64
+	PublicID    uuid.UUID
 	State       lifecycle.MessageState
-	ProviderSID string // "" keeps what is there
+	ProviderSID string // "" keeps what is there, and finds nothing
 	ErrorCode   string // counts only with failed and undelivered
 	Reason      string
 	Segments    int
@@ -28,7 +30,7 @@ type Report struct {
 
 // Raised is what a report did to a message.
 type Raised struct {
-	MessageID    int64
+	MessageID    int64 // 0: there is no message of the report's ids
 	From, To     lifecycle.MessageState
 	Up           bool // the report raised the state: only then may it touch the business
 	CampaignID   int64
@@ -38,7 +40,7 @@ type Raised struct {
 	DispatchedAt *time.Time
 }
 
-// ErrNoMessage says that a report names a message that does not exist.
+// ErrNoMessage says that a report's MessageID is no message's.
 var ErrNoMessage = errors.New("no such message")
 
 // Raise is [RaiseAll] for one report.
@@ -54,7 +56,8 @@ func Raise(ctx context.Context, tx pgx.Tx, r Report) (Raised, error) {
 // entries in dispatches of the messages that rose. A SID is kept in any case: a report that comes late still tells
 // which message it was. The caller counts the moves with [CountRaised], last in its transaction.
 //
-// The result is in the order of the argument. Reports on one message are taken one after the other, as they stand.
+// The result is in the order of the argument. Reports that name one message alike are taken one after the other, as they
+// stand; those that name it differently in any order.
 func RaiseAll(ctx context.Context, tx pgx.Tx, reports []Report) ([]Raised, error) {
 	out := make([]Raised, len(reports))
 	left := make([]int, len(reports))
@@ -64,52 +67,115 @@ func RaiseAll(ctx context.Context, tx pgx.Tx, reports []Report) ([]Raised, error
 	for len(left) > 0 {
 		// An UPDATE touches a row once: a second report on a message waits for the next round.
 		var round, next []int
-		seen := make(map[int64]struct{}, len(left))
+		seen := make(map[messageName]struct{}, len(left))
 		for _, i := range left {
-			if _, again := seen[reports[i].MessageID]; again {
+			name := reports[i].name()
+			if _, again := seen[name]; again {
 				next = append(next, i)
 				continue
 			}
-			seen[reports[i].MessageID] = struct{}{}
+			seen[name] = struct{}{}
 			round = append(round, i)
 		}
-		if err := raiseRound(ctx, tx, reports, round, out); err != nil {
+		missed, err := raiseRound(ctx, tx, reports, round, out)
+		if err != nil {
 			return nil, err
+		}
+		if len(missed) > 0 {
+			if reports, missed, err = findMissed(ctx, tx, reports, missed); err != nil {
+				return nil, err
+			}
+			next = append(missed, next...)
 		}
 		left = next
 	}
 	return out, closeDispatches(ctx, tx, out)
 }
 
-// raiseRound takes reports on different messages.
-func raiseRound(ctx context.Context, tx pgx.Tx, reports []Report, round []int, out []Raised) error {
+// messageName is how a report names its message.
+type messageName struct {
+	id     int64
+	sid    string
+	public uuid.UUID
+}
+
+func (r *Report) name() messageName {
+	switch {
+	case r.MessageID != 0:
+		return messageName{id: r.MessageID}
+	case r.ProviderSID != "":
+		return messageName{sid: r.ProviderSID}
+	}
+	return messageName{public: r.PublicID}
+}
+
+// messageOf is the id of the message that a report r names.
+const messageOf = `COALESCE(NULLIF(r.id, 0),
+	(SELECT id FROM messages WHERE provider_sid = r.sid),
+	(SELECT id FROM messages WHERE public_id = r.public_id::uuid))`
+
+// findMissed tells what a round left untouched: reports without a message, and those on one that another report of the
+// round named in another way. These are returned, to be taken by id.
+func findMissed(ctx context.Context, tx pgx.Tx, reports []Report, missed []int) ([]Report, []int, error) {
+	ids, sids, publics := make([]int64, len(missed)), make([]*string, len(missed)), make([]*string, len(missed))
+	for k, i := range missed {
+		r := reports[i]
+		ids[k], sids[k], publics[k] = r.MessageID, orNil(r.ProviderSID), uuidText(r.PublicID)
+	}
+	rows, err := tx.Query(ctx, `
+		SELECT COALESCE((SELECT id FROM messages WHERE id = `+messageOf+`), 0)
+		FROM unnest($1::bigint[], $2::text[], $3::text[]) WITH ORDINALITY AS r (id, sid, public_id, n)
+		ORDER BY r.n`, ids, sids, publics)
+	if err != nil {
+		return nil, nil, fmt.Errorf("find messages: %w", err)
+	}
+	if ids, err = pgx.CollectRows(rows, pgx.RowTo[int64]); err != nil {
+		return nil, nil, fmt.Errorf("find messages: %w", err)
+	}
+	reports = slices.Clone(reports)
+	var again []int
+	for k, i := range missed {
+		switch {
+		case ids[k] != 0:
+			reports[i].MessageID = ids[k]
+			again = append(again, i)
+		case reports[i].MessageID != 0:
+			return nil, nil, fmt.Errorf("report on message %d: %w", reports[i].MessageID, ErrNoMessage)
+		}
+	}
+	return reports, again, nil
+}
+
+// raiseRound takes reports on different messages. It returns those that touched none.
+func raiseRound(ctx context.Context, tx pgx.Tx, reports []Report, round []int, out []Raised) (missed []int, err error) {
 	n := len(round)
-	// Locked one by one, as they stand in the arrays: in every transaction in the same order.
-	slices.SortFunc(round, func(a, b int) int { return cmp.Compare(reports[a].MessageID, reports[b].MessageID) })
 	var (
-		ids                                 = make([]int64, n)
-		state                               = make([]string, n)
-		sid, errorCode, reason, price, unit = make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n)
-		segments                            = make([]*int, n)
-		at                                  = make([]time.Time, n)
-		byID                                = make(map[int64]int, n)
+		ids                                         = make([]int64, n)
+		state                                       = make([]string, n)
+		sid, public, errorCode, reason, price, unit = make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n)
+		segments                                    = make([]*int, n)
+		at                                          = make([]time.Time, n)
 	)
 	for k, i := range round {
 		r := reports[i]
-		ids[k], state[k], sid[k], reason[k], at[k] = r.MessageID, string(r.State), orNil(r.ProviderSID), orNil(r.Reason), r.At
+		ids[k], state[k], sid[k], public[k], reason[k], at[k] = r.MessageID, string(r.State), orNil(r.ProviderSID), uuidText(r.PublicID), orNil(r.Reason), r.At
 		segments[k], price[k], unit[k] = orNil(r.Segments), orNil(r.Price), orNil(r.PriceUnit)
 		if r.State == lifecycle.MessageFailed || r.State == lifecycle.MessageUndelivered {
 			errorCode[k] = orNil(r.ErrorCode)
 		}
-		byID[r.MessageID] = i
 	}
+	// Messages are locked one by one in the order of their ids, as in every transaction.
 	rows, err := tx.Query(ctx, `
 		WITH report AS MATERIALIZED (
-			SELECT u.id, o.state AS was, u.state, u.sid, u.error_code, u.reason, u.segments, u.price, u.unit, u.at,
-				onward_message_rank(u.state) > onward_message_rank(o.state) AS up
-			FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[], $9::timestamptz[])
-				AS u (id, state, sid, error_code, reason, segments, price, unit, at)
-			CROSS JOIN LATERAL (SELECT state FROM messages WHERE id = u.id FOR NO KEY UPDATE) o
+			SELECT o.id, o.state AS was, r.state, r.sid, r.error_code, r.reason, r.segments, r.price, r.unit, r.at, r.n,
+				onward_message_rank(r.state) > onward_message_rank(o.state) AS up
+			FROM (
+				SELECT r.*, `+messageOf+` AS message
+				FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[], $9::text[], $10::timestamptz[])
+					WITH ORDINALITY AS r (id, sid, public_id, state, error_code, reason, segments, price, unit, at, n)
+				ORDER BY message
+			) r
+			CROSS JOIN LATERAL (SELECT id, state FROM messages WHERE id = r.message FOR NO KEY UPDATE) o
 		)
 		UPDATE messages m
 		SET state = CASE WHEN r.up THEN r.state ELSE m.state END,
@@ -124,22 +190,32 @@ func raiseRound(ctx context.Context, tx pgx.Tx, reports []Report, round []int, o
 			updated_at = now()
 		FROM report r
 		WHERE m.id = r.id
-		RETURNING m.id, r.was, m.state, r.up, COALESCE(m.campaign_id, 0), m.business_id, m.channel, m.address, m.dispatched_at`,
-		ids, state, sid, errorCode, reason, segments, price, unit, at)
+		RETURNING r.n, m.id, r.was, m.state, r.up, COALESCE(m.campaign_id, 0), m.business_id, m.channel, m.address, m.dispatched_at`,
+		ids, sid, public, state, errorCode, reason, segments, price, unit, at)
 	if err != nil {
-		return fmt.Errorf("report on messages: %w", err)
+		return nil, fmt.Errorf("report on messages: %w", err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Raised])
+	touched := make([]bool, n)
+	var priced []int64
+	var nth int64
+	var m Raised
+	_, err = pgx.ForEachRow(rows, []any{&nth, &m.MessageID, &m.From, &m.To, &m.Up, &m.CampaignID, &m.BusinessID, &m.Channel, &m.Address, &m.DispatchedAt}, func() error {
+		i := round[nth-1]
+		touched[nth-1], out[i] = true, m
+		if m.CampaignID != 0 && reports[i].Price != "" {
+			priced = append(priced, m.BusinessID)
+		}
+		return nil
+	})
 	if err != nil {
-		return fmt.Errorf("report on messages: %w", err)
+		return nil, fmt.Errorf("report on messages: %w", err)
 	}
-	if len(list) != n {
-		return fmt.Errorf("report on %d messages, of which %d exist: %w", n, len(list), ErrNoMessage)
+	for k, i := range round {
+		if !touched[k] {
+			missed = append(missed, i)
+		}
 	}
-	for _, r := range list {
-		out[byID[r.MessageID]] = r
-	}
-	return markPriced(ctx, tx, reports, list, byID)
+	return missed, markPriced(ctx, tx, priced)
 }
 
 // closeDispatches removes the dispatches of messages whose outcome is known now.

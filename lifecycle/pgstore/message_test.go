@@ -2,6 +2,7 @@ package pgstore_test
 
 import (
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -25,7 +26,8 @@ func TestRaiseAll_highestWinsUnderConcurrency(t *testing.T) {
 	require.NoError(t, pool.QueryRow(ctx, `
 		INSERT INTO campaigns (public_id, name, channel, body, audience) VALUES ($1, 'T', 'sms', 'b', '{}') RETURNING id`, uuid.New()).Scan(&campaign))
 	const messages = 20
-	ids := make([]int64, messages)
+	ids, publics := make([]int64, messages), make([]uuid.UUID, messages)
+	sidOf := func(i int) string { return "SM" + strconv.Itoa(i) }
 	highest := map[int64]lifecycle.MessageState{}
 	for i := range ids {
 		// One a business and campaign: the businesses are the same here, so all but the first are of no campaign.
@@ -33,9 +35,10 @@ func TestRaiseAll_highestWinsUnderConcurrency(t *testing.T) {
 		if i > 0 {
 			c = nil
 		}
+		publics[i] = uuid.New()
 		require.NoError(t, pool.QueryRow(ctx, `
-			INSERT INTO messages (public_id, campaign_id, business_id, channel, address, body, state)
-			VALUES ($1, $2, $3, 'sms', '+12025550001', 'b', 'dispatching') RETURNING id`, uuid.New(), c, business).Scan(&ids[i]))
+			INSERT INTO messages (public_id, campaign_id, business_id, channel, address, body, state, provider_sid)
+			VALUES ($1, $2, $3, 'sms', '+12025550001', 'b', 'dispatching', $4) RETURNING id`, publics[i], c, business, sidOf(i)).Scan(&ids[i]))
 		highest[ids[i]] = lifecycle.MessageDispatching
 	}
 	inTx(t, pool, func(tx pgx.Tx) {
@@ -45,9 +48,18 @@ func TestRaiseAll_highestWinsUnderConcurrency(t *testing.T) {
 	states := lifecycle.MessageStates()[4:]
 	var reports []pgstore.Report
 	for range 400 {
-		r := pgstore.Report{MessageID: ids[rng.IntN(messages)], State: states[rng.IntN(len(states))], At: time.Now()}
+		i := rng.IntN(messages)
+		r := pgstore.Report{State: states[rng.IntN(len(states))], At: time.Now()}
+		switch rng.IntN(3) {
+		case 0:
+			r.MessageID = ids[i]
+		case 1:
+			r.ProviderSID = sidOf(i)
+		case 2:
+			r.PublicID = publics[i]
+		}
 		reports = append(reports, r)
-		highest[r.MessageID], _ = highest[r.MessageID].Raise(r.State)
+		highest[ids[i]], _ = highest[ids[i]].Raise(r.State)
 	}
 	var mu sync.Mutex
 	ups := map[int64][]pgstore.Raised{}
@@ -92,4 +104,51 @@ func TestRaiseAll_highestWinsUnderConcurrency(t *testing.T) {
 	require.NoError(t, pool.QueryRow(ctx, `SELECT state, sum(n) FROM campaign_counters GROUP BY state HAVING sum(n) <> 0`).Scan(&state, &n))
 	require.Equal(t, 1, n)
 	require.Equal(t, highest[ids[0]].Rank(), lifecycle.MessageState(state).Rank())
+}
+
+func TestRaiseAll_findsMessages(t *testing.T) {
+	t.Parallel()
+	pool := newDB(t)
+	ctx := t.Context()
+	business, _ := newBusiness(ctx, t, pool)
+	newMessage := func(sid any) (id int64, public uuid.UUID) {
+		public = uuid.New()
+		require.NoError(t, pool.QueryRow(ctx, `
+			INSERT INTO messages (public_id, business_id, channel, address, body, state, provider_sid)
+			VALUES ($1, $2, 'sms', '+12025550001', 'b', 'accepted', $3) RETURNING id`, public, business, sid).Scan(&id))
+		return id, public
+	}
+	known, knownPublic := newMessage("SMknown")
+	early, earlyPublic := newMessage(nil)
+	inTx(t, pool, func(tx pgx.Tx) {
+		report := func(r pgstore.Report) pgstore.Report { r.At = time.Now(); return r }
+		out, err := pgstore.RaiseAll(ctx, tx, []pgstore.Report{
+			report(pgstore.Report{ProviderSID: "SMknown", State: lifecycle.MessageSent}),
+			report(pgstore.Report{ProviderSID: "SMgone", PublicID: uuid.New(), State: lifecycle.MessageSent}),
+			report(pgstore.Report{ProviderSID: "SMearly", PublicID: earlyPublic, State: lifecycle.MessageSent}),
+			report(pgstore.Report{PublicID: knownPublic, State: lifecycle.MessageDelivered}), // the first's, named otherwise
+			report(pgstore.Report{State: lifecycle.MessageSent}),
+			report(pgstore.Report{ProviderSID: "SMknown", PublicID: earlyPublic, State: lifecycle.MessageRead}), // the SID goes first
+			report(pgstore.Report{MessageID: early, State: lifecycle.MessageDelivered}),
+		})
+		require.NoError(t, err)
+		var ids []int64
+		var up int
+		for _, r := range out {
+			ids = append(ids, r.MessageID)
+			if r.Up {
+				up++
+			}
+		}
+		require.Equal(t, []int64{known, 0, early, known, 0, known, early}, ids)
+		require.GreaterOrEqual(t, up, 3, "early twice, known once or more: its reports name it differently")
+		require.Equal(t, lifecycle.MessageRead, out[5].To)
+
+		_, err = pgstore.RaiseAll(ctx, tx, []pgstore.Report{report(pgstore.Report{MessageID: early + 1000, State: lifecycle.MessageSent})})
+		require.ErrorIs(t, err, pgstore.ErrNoMessage)
+	})
+	var sid, state string
+	require.NoError(t, pool.QueryRow(ctx, `SELECT provider_sid, state FROM messages WHERE id = $1`, early).Scan(&sid, &state))
+	require.Equal(t, "SMearly", sid, "kept, though it came first")
+	require.Equal(t, "delivered", state)
 }
