@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"time"
 
@@ -39,7 +40,7 @@ const (
 	// MaxMeanFacts bounds what a chunk of businesses takes in memory.
 	MaxMeanFacts = 10_000
 	// A chunk is one transaction: large enough that its commit costs nothing, small enough that two fit in 20 MB.
-	chunkBusinesses = 1000
+	chunkBusinesses = 1500
 	chunkFacts      = 20_000
 )
 
@@ -66,10 +67,13 @@ func Generate(ctx context.Context, pool *pgxpool.Pool, o GenerateOptions) (Gener
 	if from > 0 && !o.Append {
 		return made, ErrNotEmpty
 	}
-	var campaigns []madeCampaign
+	campaigns := planCampaigns(o)
+	order, err := orderMade(ctx, pool, o, from, campaigns)
+	if err != nil {
+		return made, err
+	}
 	if o.Outreach {
-		var err error
-		if campaigns, err = makeCampaigns(ctx, pool, o); err != nil {
+		if err := storeCampaigns(ctx, pool, o, campaigns); err != nil {
 			return made, err
 		}
 	}
@@ -87,7 +91,7 @@ func Generate(ctx context.Context, pool *pgxpool.Pool, o GenerateOptions) (Gener
 	}()
 	for chunk := range chunks {
 		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-			if err := copyLives(ctx, tx, chunk); err != nil || from > 0 {
+			if err := copyLives(ctx, tx, chunk, order); err != nil || from > 0 {
 				return err
 			}
 			// No provider took these messages: none is to be asked about them. Beside messages that one took, it is.
@@ -128,19 +132,30 @@ func (g *Generated) add(chunk []*life) {
 
 // makeUp sends chunks until all businesses are made or ctx ends.
 func makeUp(ctx context.Context, o GenerateOptions, from int64, campaigns []madeCampaign, chunks chan<- []*life) {
-	r := rand.New(rand.NewPCG(o.Seed, uint64(from)))
-	size := min(chunkBusinesses, max(1, chunkFacts/(o.Facts/o.Businesses+1)))
-	for start := 0; start < o.Businesses; start += size {
-		end := min(start+size, o.Businesses)
-		chunk := make([]*life, end-start)
-		counts := shares(r, len(chunk), upTo(o, end)-upTo(o, start))
-		for i := range chunk {
-			chunk[i] = live(r, o, from+int64(start+i)+1, counts[i], campaigns)
-		}
+	for chunk := range makeChunks(o, from, campaigns) {
 		select {
 		case chunks <- chunk:
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+// makeChunks makes all up, a chunk at a time: the same each time.
+func makeChunks(o GenerateOptions, from int64, campaigns []madeCampaign) iter.Seq[[]*life] {
+	return func(yield func([]*life) bool) {
+		r := rand.New(rand.NewPCG(o.Seed, uint64(from)))
+		size := min(chunkBusinesses, max(1, chunkFacts/(o.Facts/o.Businesses+1)))
+		for start := 0; start < o.Businesses; start += size {
+			end := min(start+size, o.Businesses)
+			chunk := make([]*life, end-start)
+			counts := shares(r, len(chunk), upTo(o, end)-upTo(o, start))
+			for i := range chunk {
+				chunk[i] = live(r, o, from, from+int64(start+i)+1, counts[i], campaigns)
+			}
+			if !yield(chunk) {
+				return
+			}
 		}
 	}
 }

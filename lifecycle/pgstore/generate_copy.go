@@ -1,16 +1,16 @@
 package pgstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
-
-	"onward/lifecycle"
 )
 
 // copyLives stores made-up businesses with their history, in the caller's transaction.
-func copyLives(ctx context.Context, tx pgx.Tx, lives []*life) error {
+func copyLives(ctx context.Context, tx pgx.Tx, lives []*life, order *madeOrder) error {
 	// A crash may cost the last of it; it can be made up again.
 	if _, err := tx.Exec(ctx, `SET LOCAL synchronous_commit = off`); err != nil {
 		return fmt.Errorf("begin: %w", err)
@@ -19,7 +19,7 @@ func copyLives(ctx context.Context, tx pgx.Tx, lives []*life) error {
 	if _, err := tx.Exec(ctx, `SELECT pg_current_xact_id()`); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	c := copier{tx: tx, lives: lives}
+	c := copier{tx: tx, lives: lives, order: order}
 	for _, l := range lives {
 		c.factCount += len(l.facts)
 	}
@@ -34,6 +34,7 @@ func copyLives(ctx context.Context, tx pgx.Tx, lives []*life) error {
 type copier struct {
 	tx        pgx.Tx
 	lives     []*life
+	order     *madeOrder
 	factCount int
 
 	business, site, fact []int64         // ids, by position; sites have a place for each business
@@ -97,29 +98,46 @@ func (c *copier) sites(ctx context.Context) error {
 	}, rows)
 }
 
+// inTime lists the facts of all lives in the order in which they were recorded; those of a life stay in theirs.
+func (c *copier) inTime() []placedFact {
+	list := make([]placedFact, 0, c.factCount)
+	for i, l := range c.lives {
+		for n := range l.facts {
+			list = append(list, placedFact{life: i, fact: n, at: l.facts[n].recordedAt.UnixMicro()})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b placedFact) int { return cmp.Compare(a.at, b.at) })
+	return list
+}
+
+// placedFact is a fact by its place among the lives and in its life.
+type placedFact struct {
+	life, fact int
+	at         int64
+}
+
 func (c *copier) facts(ctx context.Context) error {
 	rows := make([][]any, 0, c.factCount)
-	for i, l := range c.lives {
-		for n, f := range l.facts {
-			var site *int64
-			if f.namesSite {
-				site = &c.site[i]
-			}
-			var message *int64
-			source := SourceImport
-			if c.message != nil {
-				if id, ok := c.message[i][n]; ok {
-					message = &id
-					if f.Event == lifecycle.SMSSentEvent || f.Event == lifecycle.EmailSent {
-						source = SourceMessage
-					}
+	for _, p := range c.inTime() {
+		f := c.lives[p.life].facts[p.fact]
+		var site *int64
+		if f.namesSite {
+			site = &c.site[p.life]
+		}
+		var message *int64
+		source := SourceImport
+		if c.message != nil {
+			if id, ok := c.message[p.life][p.fact]; ok {
+				message = &id
+				if sends(f.Event) != "" {
+					source = SourceMessage
 				}
 			}
-			rows = append(rows, []any{
-				c.fact[len(rows)], c.business[i], site, string(f.Event), string(f.Event.Axes()[0]),
-				f.OccurredAt, f.recordedAt, string(source), f.Key, message,
-			})
 		}
+		rows = append(rows, []any{
+			c.fact[len(rows)], c.business[p.life], site, string(f.Event), string(f.Event.Axes()[0]),
+			f.OccurredAt, f.recordedAt, string(source), f.Key, message,
+		})
 	}
 	return c.copy(ctx, "facts", []string{
 		"id", "business_id", "site_id", "event", "axis", "occurred_at", "recorded_at", "source", "dedupe_key", "message_id",
@@ -128,14 +146,15 @@ func (c *copier) facts(ctx context.Context) error {
 
 func (c *copier) transitions(ctx context.Context) error {
 	var rows [][]any
-	first := 0 // of the business's facts
-	for i, l := range c.lives {
-		for _, t := range l.transitions {
+	next := make([]int, len(c.lives)) // by business: the first transition that is not there yet
+	for id, p := range c.inTime() {
+		l := c.lives[p.life]
+		for ; next[p.life] < len(l.transitions) && l.transitions[next[p.life]].fact == p.fact; next[p.life]++ {
+			t := l.transitions[next[p.life]]
 			rows = append(rows, []any{
-				c.fact[first+t.fact], c.business[i], string(t.Axis), string(t.From), string(t.To), string(t.Verdict), l.facts[t.fact].recordedAt,
+				c.fact[id], c.business[p.life], string(t.Axis), string(t.From), string(t.To), string(t.Verdict), l.facts[p.fact].recordedAt,
 			})
 		}
-		first += len(l.facts)
 	}
 	return c.copy(ctx, "transitions", []string{"fact_id", "business_id", "axis", "from_status", "to_status", "verdict", "at"}, rows)
 }
@@ -145,8 +164,8 @@ func (c *copier) suppressions(ctx context.Context) error {
 	var rows [][]any
 	for _, l := range c.lives {
 		if l.b.state.Contact.OptedOut {
-			rows = append(rows, []any{"sms", l.phone(), "import", string(SourceImport), l.optedOutAt})
+			rows = append(rows, []any{c.order.suppressions.id(l.optedOutAt), "sms", l.phone(), "import", string(SourceImport), l.optedOutAt})
 		}
 	}
-	return c.copy(ctx, "suppressions", []string{"channel", "address", "reason", "source", "since"}, rows)
+	return c.copy(ctx, "suppressions", []string{"id", "channel", "address", "reason", "source", "since"}, rows)
 }

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -31,6 +32,12 @@ type life struct {
 	facts       []madeFact
 	transitions []madeTransition
 	optedOutAt  time.Time
+
+	campaigns  []madeCampaign // that send to it
+	until      time.Time
+	inCampaign int                  // the one that sent last
+	unreported string               // channel of what was sent last, while nothing was reported of it
+	lastSent   map[string]time.Time // by channel
 
 	out *outreach // nil where only facts are made
 }
@@ -77,31 +84,146 @@ const (
 	lateHistory = 200
 )
 
-// live makes up a business with a number of facts.
-func live(r *rand.Rand, o GenerateOptions, number int64, facts int, campaigns []madeCampaign) *life {
+// live makes up a business with a number of facts. Later numbers are founded later, as ids grow with time.
+func live(r *rand.Rand, o GenerateOptions, from, number int64, facts int, campaigns []madeCampaign) *life {
 	l := &life{
 		b: business{state: lifecycle.Initial(), facts: []lifecycle.Fact{}}, number: number,
 		place: pick(r, places()), category: pick(r, categories()), site: lifecycle.InitialSite(),
+		campaigns: campaigns, until: o.Until, lastSent: map[string]time.Time{},
 	}
 	if o.Outreach {
-		l.out = &outreach{r: rand.New(rand.NewPCG(o.Seed, uint64(number))), campaigns: campaigns, used: make([]bool, len(campaigns))}
+		l.out = &outreach{r: rand.New(rand.NewPCG(o.Seed, uint64(number)))}
+		l.out.forgotten = l.out.r.Float64() < forgottenShare
 	}
 	l.name = fmt.Sprintf("%s's %s %d", pick(r, owners()), l.category, number)
-	span := time.Duration(1+r.Int64N(historyDays*24*60)) * time.Minute
-	l.createdAt = o.Until.Add(-span)
+	age := 1 - (float64(number-from-1)+r.Float64())/float64(o.Businesses) // a share of the history
+	l.createdAt = o.Until.Add(-max(time.Minute, time.Duration(age*historyDays*24*60)*time.Minute))
 	l.updatedAt = l.createdAt
 	l.public, l.sitePublic = uuidAt(r, l.createdAt), uuidAt(r, l.createdAt)
+	share := o.Until.Sub(l.createdAt)
+	if facts > 0 {
+		share /= time.Duration(facts)
+	}
 	at := l.createdAt
-	for range facts {
-		// On average as far as brings the last fact to the middle of what is left of the history.
-		at = at.Add(time.Duration(r.Int64N(int64(span)/int64(facts) + 1)).Truncate(time.Microsecond))
+	for left := facts; left > 0; left-- {
+		event := l.next(r, at, left)
+		if channel := sends(event); channel != "" {
+			campaign := l.campaignAfter(channel, at)
+			at = l.campaigns[campaign].moment(r)
+			l.inCampaign, l.unreported, l.lastSent[channel] = campaign, channel, at
+			l.happen(event, at, at, o.Seed)
+			continue
+		}
+		// On average as far as brings the last fact to the middle of what is left of the history, and never beyond its end.
+		bound := min(soon(event), share, o.Until.Sub(at)/time.Duration(left))
+		at = at.Add(time.Duration(r.Int64N(int64(bound) + 1)).Truncate(time.Microsecond))
 		happened := at
 		if len(l.facts) < lateHistory && r.Float64() < lateShare {
-			happened = at.Add(-time.Duration(r.Int64N(int64(48 * time.Hour)))).Truncate(time.Microsecond)
+			happened = at.Add(-time.Duration(r.Int64N(int64(l.lateness(at)) + 1))).Truncate(time.Microsecond)
 		}
-		l.happen(chance(r, l.b.state), happened, at, o.Seed)
+		l.happen(event, happened, at, o.Seed)
 	}
 	return l
+}
+
+// next draws the next event. What was sent is reported on at once, but for a mail now and then: nobody asks mailboxes what
+// became of it; of texts the provider is asked, until it says.
+func (l *life) next(r *rand.Rand, at time.Time, left int) lifecycle.Event {
+	if channel := l.unreported; channel != "" {
+		l.unreported = ""
+		silent := silentMails
+		if channel == channelSMS {
+			silent = 0
+			if l.until.Sub(at) < unreportedDays*24*time.Hour {
+				silent = silentTexts
+			}
+		}
+		if r.Float64() >= silent {
+			return reported(r, channel)
+		}
+	}
+	return chance(r, l.b.state, func(e lifecycle.Event) bool {
+		if channel := sends(e); channel != "" {
+			i := l.campaignAfter(channel, at)
+			// What is sent long ago has come to an end: to tell it takes another fact.
+			return i >= 0 && (left > 1 || l.until.Sub(l.campaigns[i].launchedAt) < unreportedDays*24*time.Hour)
+		}
+		switch e {
+		case lifecycle.EmailOpened:
+			return !l.lastSent[channelEmail].IsZero()
+		case lifecycle.ReplyReceived:
+			return !l.lastSent[channelSMS].IsZero() // who got no text answers none
+		}
+		return true
+	})
+}
+
+const (
+	channelSMS   = "sms"
+	channelEmail = "email"
+	// silentMails is the share of mails of which nothing is heard again; silentTexts that of texts of the last days, of
+	// which the provider is still to be asked.
+	silentMails, silentTexts = 0.02, 0.1
+	unreportedDays           = 3
+)
+
+// sends is the channel of an event that is a send, else "".
+func sends(e lifecycle.Event) string {
+	switch e {
+	case lifecycle.SMSSentEvent:
+		return channelSMS
+	case lifecycle.EmailSent:
+		return channelEmail
+	}
+	return ""
+}
+
+// reported draws what a provider tells of a message.
+func reported(r *rand.Rand, channel string) lifecycle.Event {
+	failed := r.IntN(11) == 0
+	switch {
+	case channel == channelSMS && failed:
+		return lifecycle.SMSFailed
+	case channel == channelSMS:
+		return lifecycle.SMSDelivered
+	case failed:
+		return lifecycle.EmailBounced
+	}
+	return lifecycle.EmailDelivered
+}
+
+// soon bounds how long an event comes after what led to it.
+func soon(e lifecycle.Event) time.Duration {
+	switch e {
+	case lifecycle.SMSDelivered, lifecycle.SMSFailed, lifecycle.EmailDelivered, lifecycle.EmailBounced, lifecycle.SubscriptionActivated:
+		return 90 * time.Second
+	case lifecycle.GenerationCompleted, lifecycle.GenerationFailed, lifecycle.SiteDeployed:
+		return 20 * time.Minute
+	case lifecycle.EmailOpened, lifecycle.LinkClicked, lifecycle.ReplyReceived, lifecycle.OptedOut, lifecycle.TicketClosed:
+		return 2 * 24 * time.Hour
+	}
+	return historyDays * 24 * time.Hour
+}
+
+// lateness bounds how late a fact is recorded: not before the business was there, nor before what it was sent last.
+func (l *life) lateness(at time.Time) time.Duration {
+	first := l.createdAt
+	for _, sent := range l.lastSent {
+		if sent.After(first) {
+			first = sent
+		}
+	}
+	return min(48*time.Hour, at.Sub(first))
+}
+
+// campaignAfter is the first campaign of a channel that is launched after a time: who is there then is in its audience. -1: none.
+func (l *life) campaignAfter(channel string, at time.Time) int {
+	for i, c := range l.campaigns {
+		if c.channel == channel && c.launchedAt.After(at) {
+			return i
+		}
+	}
+	return -1
 }
 
 func pick[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
@@ -182,8 +304,9 @@ type weighted struct {
 }
 
 // chance draws what happens next: something plausible for most, and for some something that the rules block.
-func chance(r *rand.Rand, s lifecycle.State) lifecycle.Event {
+func chance(r *rand.Rand, s lifecycle.State, can func(lifecycle.Event) bool) lifecycle.Event {
 	may := append(append(nextContact(s.Contact), nextWebsite(s)...), nextTicket(s)...)
+	may = slices.DeleteFunc(may, func(w weighted) bool { return !can(w.event) })
 	total := 0
 	for _, w := range may {
 		total += w.weight
@@ -202,23 +325,9 @@ func nextContact(c lifecycle.ContactState) []weighted {
 	case lifecycle.Pending:
 		return []weighted{{lifecycle.SMSSentEvent, 30}, {lifecycle.EmailSent, 20}}
 	case lifecycle.Emailed:
-		return []weighted{
-			{lifecycle.EmailDelivered, 30},
-			{lifecycle.EmailBounced, 3},
-			{lifecycle.EmailOpened, 15},
-			{lifecycle.LinkClicked, 3},
-			{lifecycle.SMSSentEvent, 5},
-			{lifecycle.OptedOut, 1},
-		}
+		return []weighted{{lifecycle.EmailOpened, 15}, {lifecycle.LinkClicked, 3}, {lifecycle.SMSSentEvent, 12}, {lifecycle.EmailSent, 4}, {lifecycle.OptedOut, 1}}
 	case lifecycle.SMSSent:
-		return []weighted{
-			{lifecycle.SMSDelivered, 30},
-			{lifecycle.SMSFailed, 3},
-			{lifecycle.LinkClicked, 8},
-			{lifecycle.ReplyReceived, 5},
-			{lifecycle.EmailSent, 5},
-			{lifecycle.OptedOut, 2},
-		}
+		return []weighted{{lifecycle.LinkClicked, 8}, {lifecycle.ReplyReceived, 5}, {lifecycle.EmailSent, 12}, {lifecycle.SMSSentEvent, 4}, {lifecycle.OptedOut, 1}}
 	case lifecycle.Opened:
 		return []weighted{{lifecycle.EmailOpened, 5}, {lifecycle.LinkClicked, 10}, {lifecycle.ReplyReceived, 5}, {lifecycle.EmailSent, 5}, {lifecycle.OptedOut, 1}}
 	case lifecycle.Clicked:
@@ -226,9 +335,9 @@ func nextContact(c lifecycle.ContactState) []weighted {
 	case lifecycle.Replied:
 		return []weighted{{lifecycle.ReplyReceived, 10}, {lifecycle.PurchaseCompleted, 8}, {lifecycle.SMSSentEvent, 5}, {lifecycle.OptedOut, 2}}
 	case lifecycle.Bounced:
-		return []weighted{{lifecycle.EmailSent, 10}, {lifecycle.SMSSentEvent, 10}, {lifecycle.EmailDelivered, 3}}
+		return []weighted{{lifecycle.EmailSent, 10}, {lifecycle.SMSSentEvent, 10}}
 	case lifecycle.Unsubscribed:
-		return []weighted{{lifecycle.ReplyReceived, 3}, {lifecycle.OptedIn, 3}, {lifecycle.OperatorReopened, 2}, {lifecycle.SMSDelivered, 2}}
+		return []weighted{{lifecycle.ReplyReceived, 3}, {lifecycle.OptedIn, 3}, {lifecycle.OperatorReopened, 2}}
 	}
 	return []weighted{{lifecycle.ReplyReceived, 3}, {lifecycle.EmailOpened, 3}, {lifecycle.OptedOut, 1}} // purchased
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +19,21 @@ type madeCampaign struct {
 	id                           int64
 	name, channel, subject, body string
 	launchedAt                   time.Time
+	perSecond                    int
 }
+
+// campaignTime is how long a made-up campaign sends.
+const campaignTime = 40 * time.Minute
+
+func (c madeCampaign) endedAt() time.Time { return c.launchedAt.Add(campaignTime) }
+
+// moment draws when the campaign sends to somebody.
+func (c madeCampaign) moment(r *rand.Rand) time.Time {
+	return c.launchedAt.Add(queuedBefore + time.Duration(r.Int64N(int64(campaignTime-time.Minute)))).Truncate(time.Microsecond)
+}
+
+// queuedBefore is how long before it was sent a message was queued.
+const queuedBefore = 3 * time.Second
 
 // madeMessage is a made-up message of one of them.
 type madeMessage struct {
@@ -28,6 +41,7 @@ type madeMessage struct {
 	campaign               int // index
 	body, state, errorCode string
 	queuedAt, sentAt       time.Time
+	updatedAt              time.Time
 	deliveredAt            *time.Time
 	facts                  []int // indexes: those that it led to
 }
@@ -39,6 +53,8 @@ type madeReply struct {
 	body    string
 	action  string
 	at      time.Time
+	// handledAt is when somebody saw to it; zero: nobody did.
+	handledAt time.Time
 }
 
 // madePayment is a made-up charge.
@@ -51,8 +67,7 @@ type madePayment struct {
 // outreach is what a made-up business got, said and paid, beside its facts.
 type outreach struct {
 	r         *rand.Rand // of its own, so that the same facts are made with it and without
-	campaigns []madeCampaign
-	used      []bool
+	forgotten bool       // nobody sees to its replies
 	messages  []madeMessage
 	replies   []madeReply
 	payments  []madePayment
@@ -60,15 +75,40 @@ type outreach struct {
 
 func campaignTexts() []madeCampaign {
 	return []madeCampaign{
-		{name: "Bakeries and cafés, first text", channel: "sms", body: "Hi {{.Name}}, we made a website for you: {{.SiteURL}} Reply STOP to opt out."},
+		{name: "First text", channel: "sms", body: "Hi {{.Name}}, we made a website for you: {{.SiteURL}} Reply STOP to opt out."},
 		{name: "Your website is ready", channel: "email", subject: "{{.Name}} has a website", body: "Good morning,\n\nhere it is: {{.SiteURL}}\n\nShall we put it online?\n\n{{.UnsubscribeURL}}"},
-		{name: "Second text, no answer yet", channel: "sms", body: "{{.Name}}, have you seen it? {{.SiteURL}} It takes a minute. Reply STOP to opt out."},
+		{name: "Have you seen it?", channel: "sms", body: "{{.Name}}, have you seen it? {{.SiteURL}} It takes a minute. Reply STOP to opt out."},
 		{name: "What your neighbours do", channel: "email", subject: "Shops in {{.City}}", body: "Three shops in {{.City}} are found by phone now: {{.SiteURL}}\n\n{{.UnsubscribeURL}}"},
-		{name: "Garages and gyms", channel: "sms", body: "{{.Name}}: opening hours, map and phone on one page: {{.SiteURL}} Reply STOP to opt out."},
-		{name: "Last call of the month", channel: "email", subject: "Until Friday", body: "The first month is free until Friday: {{.SiteURL}}\n\n{{.UnsubscribeURL}}"},
-		{name: "Spring offer", channel: "sms", body: "{{.Name}}, the first month is free: {{.SiteURL}} Reply STOP to opt out."},
-		{name: "Winter openings", channel: "email", subject: "Your hours in winter", body: "New hours? We put them on your page: {{.SiteURL}}\n\n{{.UnsubscribeURL}}"},
+		{name: "Everything on one page", channel: "sms", body: "{{.Name}}: opening hours, map and phone on one page: {{.SiteURL}} Reply STOP to opt out."},
+		{name: "Until Friday", channel: "email", subject: "Until Friday", body: "The first month is free until Friday: {{.SiteURL}}\n\n{{.UnsubscribeURL}}"},
+		{name: "A month for free", channel: "sms", body: "{{.Name}}, the first month is free: {{.SiteURL}} Reply STOP to opt out."},
+		{name: "Opening hours", channel: "email", subject: "Are your hours right?", body: "New hours? We put them on your page: {{.SiteURL}}\n\n{{.UnsubscribeURL}}"},
 	}
+}
+
+const (
+	// madeCampaigns is how many campaigns there were: two a week, a text and a mail in turn, the last one a text.
+	madeCampaigns = 25
+	// launchHour is when they were launched, in UTC: in the morning where the businesses are.
+	launchHour = 15
+)
+
+// planCampaigns spreads campaigns over the history, each with the texts that are next in turn.
+func planCampaigns(o GenerateOptions) []madeCampaign {
+	texts := campaignTexts()
+	list := make([]madeCampaign, madeCampaigns)
+	const day = 24 * time.Hour
+	for i := range list {
+		c := texts[i%len(texts)]
+		// The last one the day before yesterday: it has ended, and so has most of what it sent.
+		c.launchedAt = o.Until.Add((-historyDays+time.Duration(i+1)*historyDays/madeCampaigns)*day - 2*day).Truncate(day).Add(launchHour * time.Hour)
+		_, week := c.launchedAt.ISOWeek()
+		c.name = fmt.Sprintf("%s, week %d", c.name, week)
+		// As fast as gets everyone served in time, were half of all that were there in the audience.
+		c.perSecond = max(1, o.Businesses/2/int(campaignTime/time.Second))
+		list[i] = c
+	}
+	return list
 }
 
 func replyTexts() []string {
@@ -78,35 +118,31 @@ func replyTexts() []string {
 	}
 }
 
-// makeCampaigns stores the campaigns that made-up messages belong to, spread over the history.
-func makeCampaigns(ctx context.Context, pool *pgxpool.Pool, o GenerateOptions) ([]madeCampaign, error) {
-	list := campaignTexts()
+// storeCampaigns stores the campaigns that made-up messages belong to, and gives them their ids.
+func storeCampaigns(ctx context.Context, pool *pgxpool.Pool, o GenerateOptions, list []madeCampaign) error {
 	r := rand.New(rand.NewPCG(o.Seed, 0xca0))
 	for i := range list {
 		c := &list[i]
-		c.launchedAt = o.Until.Add(-historyDays * 24 * time.Hour).Add(time.Duration(i) * historyDays * 24 * time.Hour / time.Duration(len(list)+1)).Truncate(time.Second)
 		err := pool.QueryRow(ctx, `
 			INSERT INTO campaigns (public_id, name, channel, subject, body, audience, status, send_at, per_second,
 				launched_at, frozen_at, fanned_out_at, finished_at, created_at, updated_at, fanout_last)
-			VALUES ($1, $2, $3, $4, $5, '{"filter": {"website_status": ["deployed"]}}', 'sent', $6, 5, $6, $6, $6, $7, $8, $7, 0)
+			VALUES ($1, $2, $3, $4, $5, '{"filter": {}}', 'sent', $6, $9, $6, $6, $6, $7, $8, $7, 0)
 			RETURNING id`,
-			uuidAt(r, c.launchedAt), c.name, c.channel, c.subject, c.body, c.launchedAt, c.launchedAt.Add(40*time.Minute), c.launchedAt.Add(-time.Hour),
+			uuidAt(r, c.launchedAt.Add(-time.Hour)), c.name, c.channel, c.subject, c.body, c.launchedAt, c.endedAt(), c.launchedAt.Add(-time.Hour), c.perSecond,
 		).Scan(&c.id)
 		if err != nil {
-			return nil, fmt.Errorf("store a made-up campaign: %w", err)
+			return fmt.Errorf("store a made-up campaign: %w", err)
 		}
 	}
-	return list, nil
+	return nil
 }
 
 // furnish adds to a made-up fact what it would have come with: the message that was sent, the reply, the charge.
 func (l *life) furnish(index int) {
 	f := l.facts[index]
 	switch f.Event {
-	case lifecycle.SMSSentEvent:
-		l.send("sms", index)
-	case lifecycle.EmailSent:
-		l.send("email", index)
+	case lifecycle.SMSSentEvent, lifecycle.EmailSent:
+		l.send(index)
 	case lifecycle.SMSDelivered:
 		l.report("sms", index, "delivered", "")
 	case lifecycle.EmailDelivered:
@@ -132,38 +168,27 @@ func (l *life) furnish(index int) {
 	}
 }
 
-// send makes the message of the newest campaign that was launched by then and has none to this business yet. After an
-// opt-out there is none: nothing is sent then.
-func (l *life) send(channel string, index int) {
-	f := l.facts[index]
-	if !l.optedOutAt.IsZero() {
-		return
-	}
-	for i, c := range slices.Backward(l.out.campaigns) {
-		if c.channel != channel || l.out.used[i] || c.launchedAt.After(f.recordedAt) {
-			continue
-		}
-		l.out.used[i] = true
-		body := strings.NewReplacer("{{.Name}}", l.name, "{{.City}}", l.place.city, "{{.SiteURL}}", fmt.Sprintf("https://business-%d.example", l.number),
-			"{{.UnsubscribeURL}}", "https://hooks.example/u/…").Replace(c.body)
-		l.out.messages = append(l.out.messages, madeMessage{
-			public: uuidAt(l.out.r, f.recordedAt.Add(-3*time.Second)), campaign: i, body: body, state: "sent",
-			queuedAt: f.recordedAt.Add(-3 * time.Second), sentAt: f.recordedAt, facts: []int{index},
-		})
-		return
-	}
+// send makes the message of the campaign that sent last.
+func (l *life) send(index int) {
+	f, c := l.facts[index], l.campaigns[l.inCampaign]
+	body := strings.NewReplacer("{{.Name}}", l.name, "{{.City}}", l.place.city, "{{.SiteURL}}", fmt.Sprintf("https://business-%d.example", l.number),
+		"{{.UnsubscribeURL}}", "https://hooks.example/u/…").Replace(c.body)
+	l.out.messages = append(l.out.messages, madeMessage{
+		public: uuidAt(l.out.r, f.recordedAt.Add(-queuedBefore)), campaign: l.inCampaign, body: body, state: "sent",
+		queuedAt: f.recordedAt.Add(-queuedBefore), sentAt: f.recordedAt, updatedAt: f.recordedAt, facts: []int{index},
+	})
 }
 
 // report lets a fact be about the last message of a channel ("": of any), and takes it to a state.
 func (l *life) report(channel string, index int, state, errorCode string) {
 	for i := len(l.out.messages) - 1; i >= 0; i-- {
 		m := &l.out.messages[i]
-		if channel != "" && l.out.campaigns[m.campaign].channel != channel {
+		if channel != "" && l.campaigns[m.campaign].channel != channel {
 			continue
 		}
 		m.facts = append(m.facts, index)
 		if state != "" && m.state == "sent" {
-			m.state, m.errorCode = state, errorCode
+			m.state, m.errorCode, m.updatedAt = state, errorCode, l.facts[index].recordedAt
 			if state == "delivered" {
 				at := l.facts[index].recordedAt
 				m.deliveredAt = &at
@@ -173,13 +198,23 @@ func (l *life) report(channel string, index int, state, errorCode string) {
 	}
 }
 
+const (
+	// answeredDays is how old a reply is that somebody has seen to; forgottenShare that of the businesses whose replies wait on.
+	answeredDays   = 4
+	forgottenShare = 0.02
+	handledBy      = "ana"
+)
+
 func (l *life) reply(at time.Time, body, action string) {
 	r := madeReply{public: uuidAt(l.out.r, at), message: -1, body: body, action: action, at: at}
 	for i := len(l.out.messages) - 1; i >= 0; i-- {
-		if l.out.campaigns[l.out.messages[i].campaign].channel == "sms" {
+		if l.campaigns[l.out.messages[i].campaign].channel == "sms" {
 			r.message = i
 			break
 		}
+	}
+	if !l.out.forgotten && l.until.Sub(at) > answeredDays*24*time.Hour {
+		r.handledAt = at.Add(time.Duration(l.out.r.Int64N(int64(24 * time.Hour)))).Truncate(time.Microsecond)
 	}
 	if r.message >= 0 { // who got no text answers none
 		l.out.replies = append(l.out.replies, r)
@@ -188,28 +223,18 @@ func (l *life) reply(at time.Time, body, action string) {
 
 // outreach stores messages, replies and payments. It runs before the facts, which name the messages.
 func (c *copier) outreach(ctx context.Context) error {
-	total := 0
-	for _, l := range c.lives {
-		if l.out == nil {
-			return nil
-		}
-		total += len(l.out.messages)
-	}
-	var ids []int64
-	err := c.tx.QueryRow(ctx, `
-		SELECT COALESCE(array_agg(nextval(pg_get_serial_sequence('messages', 'id'))), '{}')
-		FROM generate_series(1, $1::int)`, total).Scan(&ids)
-	if err != nil {
-		return fmt.Errorf("reserve ids of messages: %w", err)
+	if c.lives[0].out == nil {
+		return nil
 	}
 	var messages, recipients, replies, payments [][]any
 	counters := map[[2]string]int64{}
 	c.message = make([]map[int]int64, len(c.lives))
 	for i, l := range c.lives {
 		c.message[i] = map[int]int64{}
-		first := len(messages)
-		for _, m := range l.out.messages {
-			id, campaign := ids[len(messages)], l.out.campaigns[m.campaign]
+		ids := make([]int64, len(l.out.messages))
+		for n, m := range l.out.messages {
+			id, campaign := c.order.messages.id(m.queuedAt), l.campaigns[m.campaign]
+			ids[n] = id
 			address, sid := l.phone(), "SM"+strings.ReplaceAll(m.public.String(), "-", "")
 			var segments *int
 			var price, unit *string
@@ -225,7 +250,7 @@ func (c *copier) outreach(ctx context.Context) error {
 			}
 			messages = append(messages, []any{
 				id, m.public, campaign.id, c.business[i], campaign.channel, address, subject, m.body, m.state, code, 1, sid, segments, price, unit,
-				m.queuedAt, m.sentAt, m.sentAt, m.deliveredAt, m.sentAt,
+				m.queuedAt, m.sentAt, m.sentAt, m.deliveredAt, m.updatedAt,
 			})
 			recipients = append(recipients, []any{campaign.id, c.business[i]})
 			counters[[2]string{fmt.Sprint(campaign.id), m.state}]++
@@ -234,8 +259,12 @@ func (c *copier) outreach(ctx context.Context) error {
 			}
 		}
 		for _, r := range l.out.replies {
+			var handledAt, by any
+			if !r.handledAt.IsZero() && r.action == "reply" {
+				handledAt, by = r.handledAt, handledBy
+			}
 			replies = append(replies, []any{
-				r.public, uuidAt(l.out.r, r.at), c.business[i], ids[first+r.message], "sms", l.phone(), "+15005550006", r.body, r.action, r.at,
+				c.order.replies.id(r.at), handledAt, by, r.public, uuidAt(l.out.r, r.at), c.business[i], ids[r.message], "sms", l.phone(), "+15005550006", r.body, r.action, r.at,
 			})
 		}
 		for n, p := range l.out.payments {
@@ -253,7 +282,7 @@ func (c *copier) outreach(ctx context.Context) error {
 		}, messages},
 		{"campaign_recipients", []string{"campaign_id", "business_id"}, recipients},
 		{"inbound_messages", []string{
-			"public_id", "receipt_id", "business_id", "message_id", "channel", "from_address", "to_address", "body", "action", "received_at",
+			"id", "handled_at", "handled_by", "public_id", "receipt_id", "business_id", "message_id", "channel", "from_address", "to_address", "body", "action", "received_at",
 		}, replies},
 		{"payments", []string{"business_id", "site_id", "amount_in_cents", "currency", "charge_key", "paid_at", "recorded_at"}, payments},
 	} {

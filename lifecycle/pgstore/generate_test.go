@@ -91,15 +91,62 @@ func TestGenerate_outreach(t *testing.T) {
 	require.Equal(t, rowCount(ctx, t, plain, keys), rowCount(ctx, t, pool, keys))
 }
 
+// What is made up could have happened: lists that go by id go by time, a campaign sends between its launch and its end to who
+// was there, and nothing is under way that the provider would have been asked about.
+func TestGenerate_outreachIsBelievable(t *testing.T) {
+	t.Parallel()
+	pool := newDB(t)
+	ctx := t.Context()
+	until := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
+	// More than a chunk of them: the order holds over all.
+	_, err := pgstore.Generate(ctx, pool, pgstore.GenerateOptions{Businesses: 4000, Facts: 32_000, Seed: 3, Outreach: true, Until: until})
+	require.NoError(t, err)
+	for table, at := range map[string]string{
+		"businesses": "created_at", "campaigns": "launched_at", "messages": "queued_at", "inbound_messages": "received_at", "suppressions": "since",
+	} {
+		require.Greater(t, rowCount(ctx, t, pool, `SELECT count(*) FROM `+table), int64(20), table)
+		require.Zero(t, rowCount(ctx, t, pool, `SELECT count(*) FROM (SELECT `+at+` < lag(`+at+`) OVER (ORDER BY id) AS back FROM `+table+`) o WHERE back`), table)
+	}
+	require.Zero(t, rowCount(ctx, t, pool, `
+		SELECT count(*)
+		FROM messages m
+		JOIN campaigns c ON c.id = m.campaign_id
+		WHERE m.queued_at < c.launched_at OR m.sent_at > c.finished_at`))
+	require.Zero(t, rowCount(ctx, t, pool, `
+		SELECT count(*)
+		FROM messages m
+		JOIN campaigns c ON c.id = m.campaign_id
+		JOIN businesses b ON b.id = m.business_id
+		WHERE b.created_at > c.launched_at`), "who came after the launch is not in the audience")
+	require.Zero(t, rowCount(ctx, t, pool, `SELECT count(*) FROM facts WHERE recorded_at > $1 OR occurred_at > recorded_at`, until))
+	require.Zero(t, rowCount(ctx, t, pool, `SELECT count(*) FROM facts f JOIN messages m ON m.id = f.message_id WHERE f.occurred_at < m.sent_at`))
+
+	require.Zero(t, rowCount(ctx, t, pool, `SELECT count(*) FROM messages WHERE channel = 'sms' AND state = 'sent' AND sent_at < $1`, until.AddDate(0, 0, -3)))
+	sent := rowCount(ctx, t, pool, `SELECT count(*) FROM messages WHERE state = 'sent'`)
+	require.Positive(t, sent)
+	require.Less(t, sent, rowCount(ctx, t, pool, `SELECT count(*) / 20 FROM messages`), "few are without news")
+	require.Zero(t, rowCount(ctx, t, pool, `
+		SELECT count(*) FROM (SELECT FROM facts WHERE event IN ('sms_delivered', 'email_delivered') GROUP BY message_id HAVING count(*) > 1) again`),
+		"a message is delivered once")
+	require.Zero(t, rowCount(ctx, t, pool, `SELECT count(*) FROM facts WHERE event IN ('sms_sent', 'email_sent') AND message_id IS NULL`))
+
+	// Replies: the newest wait, of the old ones but a few.
+	old := until.AddDate(0, 0, -5)
+	waiting := rowCount(ctx, t, pool, `SELECT count(*) FROM inbound_messages WHERE action = 'reply' AND handled_at IS NULL AND received_at < $1`, old)
+	require.Positive(t, waiting)
+	require.Less(t, waiting, rowCount(ctx, t, pool, `SELECT count(*) / 10 FROM inbound_messages WHERE action = 'reply' AND received_at < $1`, old))
+	require.Zero(t, rowCount(ctx, t, pool, `SELECT count(*) FROM inbound_messages WHERE handled_at < received_at OR handled_at > $1`, until))
+}
+
 func TestGenerate_sameSeedSameData(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	until := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
 	digest := func(seed uint64) (sums []string) {
 		pool := newDB(t)
-		_, err := pgstore.Generate(ctx, pool, pgstore.GenerateOptions{Businesses: 1500, Facts: 6000, Seed: seed, Until: until})
+		_, err := pgstore.Generate(ctx, pool, pgstore.GenerateOptions{Businesses: 1500, Facts: 6000, Seed: seed, Until: until, Outreach: true})
 		require.NoError(t, err)
-		for _, table := range []string{"businesses", "sites", "facts", "transitions", "suppressions"} {
+		for _, table := range []string{"businesses", "sites", "facts", "transitions", "suppressions", "campaigns", "messages"} {
 			var sum string
 			require.NoError(t, pool.QueryRow(ctx, `SELECT md5(string_agg(r::text, '' ORDER BY r.id)) FROM `+table+` r`).Scan(&sum))
 			sums = append(sums, sum)
