@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"onward/lifecycle"
 )
 
 // Skip says why somebody in an audience gets no message; "" is one who gets it.
@@ -141,28 +143,41 @@ func recipients(ctx context.Context, q Querier, sql string, args ...any) ([]Reci
 // may, and they show when the campaign is sent.
 type AudienceSize struct {
 	Recipients int64
+	ByContact  map[lifecycle.Status]int64 // recipients by contact status, where there are any
 	Skipped    map[Skip]int64
 }
 
-// SizeAudience counts an audience.
+// SizeAudience counts an audience, in one pass.
 func SizeAudience(ctx context.Context, q Querier, channel string, a Audience) (AudienceSize, error) {
 	args := []any{channel}
 	where := a.Where("b", &args)
-	var noAddress, suppressed, optedOut int64
-	out := AudienceSize{}
-	err := q.QueryRow(ctx, `
-		SELECT count(*),
+	out := AudienceSize{ByContact: map[lifecycle.Status]int64{}, Skipped: map[Skip]int64{}}
+	rows, err := q.Query(ctx, `
+		SELECT b.contact_status, count(*),
 			count(*) FILTER (WHERE a.address = ''),
 			count(*) FILTER (WHERE s.address IS NOT NULL),
 			count(*) FILTER (WHERE a.address <> '' AND s.address IS NULL AND b.opted_out)
 		FROM businesses b
 		`+recipientAddress+`
 		LEFT JOIN suppressions s ON s.channel = $1 AND s.address = a.address AND s.lifted_at IS NULL
-		WHERE b.erased_at IS NULL AND `+where, args...).Scan(&out.Recipients, &noAddress, &suppressed, &optedOut)
+		WHERE b.erased_at IS NULL AND `+where+`
+		GROUP BY b.contact_status`, args...)
 	if err != nil {
 		return out, fmt.Errorf("count an audience: %w", err)
 	}
-	out.Skipped = map[Skip]int64{SkipNoAddress: noAddress, SkipSuppressed: suppressed, SkipUnsubscribed: optedOut}
+	var status lifecycle.Status
+	var n, noAddress, suppressed, optedOut int64
+	_, err = pgx.ForEachRow(rows, []any{&status, &n, &noAddress, &suppressed, &optedOut}, func() error {
+		out.Recipients += n
+		out.ByContact[status] = n
+		out.Skipped[SkipNoAddress] += noAddress
+		out.Skipped[SkipSuppressed] += suppressed
+		out.Skipped[SkipUnsubscribed] += optedOut
+		return nil
+	})
+	if err != nil {
+		return out, fmt.Errorf("count an audience: %w", err)
+	}
 	return out, nil
 }
 

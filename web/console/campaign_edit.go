@@ -305,6 +305,7 @@ type previewView struct {
 
 type estimateView struct {
 	Recipients int64            `json:"recipients"`
+	ByStatus   map[string]int64 `json:"by_contact_status"`
 	Skipped    map[string]int64 `json:"skipped"`
 	Messages   int64            `json:"messages"`
 	Sampled    int              `json:"sampled"`
@@ -317,6 +318,17 @@ type estimateView struct {
 		Amount   float64 `json:"amount"`
 		Currency string  `json:"currency"`
 	} `json:"cost"`
+}
+
+// Statuses are the contact statuses that recipients have, in their usual order.
+func (e estimateView) Statuses() []counted {
+	var list []counted
+	for _, s := range lifecycle.Statuses(lifecycle.AxisContact) {
+		if n := e.ByStatus[string(s)]; n > 0 {
+			list = append(list, counted{string(s), n})
+		}
+	}
+	return list
 }
 
 // Skips are the reasons for which somebody would get nothing.

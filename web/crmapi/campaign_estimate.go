@@ -10,12 +10,14 @@ import (
 
 	"onward/jobs"
 	"onward/jobs/segments"
+	"onward/lifecycle"
 	"onward/lifecycle/pgstore"
 )
 
 // CampaignEstimate is what a campaign would do, and cost.
 type CampaignEstimate struct {
 	Recipients int64            `json:"recipients" doc:"Businesses in the audience now"`
+	ByStatus   map[string]int64 `json:"by_contact_status" doc:"The recipients by their contact status; each status is there, and together they are all"`
 	Skipped    map[string]int64 `json:"skipped" doc:"Of these, by reason; unrenderable is carried over from the sample, suppressions that outlived an erasure are not counted"`
 	Messages   int64            `json:"messages" doc:"The rest"`
 	Sampled    int              `json:"sampled" doc:"Recipients whose text was rendered: those that came first"`
@@ -64,7 +66,10 @@ func (a *API) estimate(ctx context.Context, q pgstore.Querier, p plan) (Campaign
 		return e, nil, err
 	}
 	e.Recipients, e.Messages, e.Sampled = size.Recipients, size.Recipients, len(sample)
-	e.Skipped = map[string]int64{}
+	e.ByStatus, e.Skipped = map[string]int64{}, map[string]int64{}
+	for _, status := range lifecycle.Statuses(lifecycle.AxisContact) {
+		e.ByStatus[string(status)] = size.ByContact[status]
+	}
 	for _, why := range pgstore.Skips() {
 		e.Skipped[string(why)] = size.Skipped[why]
 		e.Messages -= size.Skipped[why]

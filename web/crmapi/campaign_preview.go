@@ -87,7 +87,7 @@ func (a *API) registerCampaignPreviews(h huma.API) {
 	}, a.previewCampaign)
 	register(a, h, apitoken.Viewer, operation{
 		method: http.MethodGet, path: "/campaigns/{id}/estimate", id: "estimateCampaign", tag: tagCampaigns,
-		summary:     "How many would get a campaign's message, who would not and why, segments and cost",
+		summary:     "How many would get a campaign's message, their statuses, who would not and why, segments and cost",
 		description: "Of the audience as it is now. Segments and cost are carried over from a sample.",
 	}, a.estimateCampaign)
 	register(a, h, apitoken.Viewer, operation{

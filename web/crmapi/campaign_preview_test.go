@@ -100,9 +100,15 @@ func TestEstimateCampaign(t *testing.T) {
 	b.exec(`INSERT INTO suppressions (channel, address, reason, source) SELECT 'sms', phone, 'stop', 'webhook' FROM businesses WHERE id BETWEEN 11 AND 15`)
 	b.exec(`INSERT INTO businesses (public_id, name, phone, test) VALUES (gen_random_uuid(), 'Test recipient', '+13055559999', true)`)
 	id := b.post("/campaigns", with(draft(), obj{"body": "{{.Name}}"}), http.StatusCreated).body["id"].(string)
+	b.exec(`UPDATE businesses SET contact_status = CASE WHEN id <= 5 THEN 'replied' WHEN opted_out THEN 'unsubscribed' ELSE 'emailed' END WHERE id <= 5 OR id > 70`)
 	estimate := func() obj { t.Helper(); return b.get("/campaigns/"+id+"/estimate", http.StatusOK).body }
 	require.Equal(t, obj{
-		"recipients": 100.0, "skipped": obj{"erased": 0.0, "no_address": 10.0, "suppressed": 5.0, "unsubscribed": 10.0, "unrenderable": 0.0},
+		"recipients": 100.0,
+		"by_contact_status": obj{
+			"pending": 65.0, "emailed": 20.0, "sms_sent": 0.0, "opened": 0.0, "clicked": 0.0, "replied": 5.0, "purchased": 0.0,
+			"unsubscribed": 10.0, "bounced": 0.0,
+		},
+		"skipped": obj{"erased": 0.0, "no_address": 10.0, "suppressed": 5.0, "unsubscribed": 10.0, "unrenderable": 0.0},
 		"messages": 75.0, "sampled": 100.0, "segments": obj{"min": 1.0, "max": 2.0, "total": 112.0}, "cost": nil,
 	}, estimate())
 
@@ -121,6 +127,15 @@ func TestEstimateCampaign(t *testing.T) {
 	none := b.post("/campaigns/preview", obj{"channel": "sms", "body": "x", "audience": obj{"filter": obj{"city": "Nowhere"}}}, http.StatusOK).body
 	require.Nil(t, none["preview"])
 	require.Equal(t, []any{0.0, nil}, []any{none["estimate"].(obj)["recipients"], none["estimate"].(obj)["segments"]})
+	for status, n := range none["estimate"].(obj)["by_contact_status"].(obj) {
+		require.Zero(t, n, status)
+	}
+	some := b.post("/campaigns/preview", obj{"channel": "sms", "body": "x", "audience": obj{"filter": obj{"contact_status": "replied,emailed"}}}, http.StatusOK)
+	sum := 0.0
+	for _, n := range some.body["estimate"].(obj)["by_contact_status"].(obj) {
+		sum += n.(float64)
+	}
+	require.Equal(t, []any{25.0, 25.0}, []any{some.body["estimate"].(obj)["recipients"], sum}, "they are all")
 	require.Equal(t, []string{"body.body"}, b.post("/campaigns/preview", obj{"channel": "sms", "body": "{{", "audience": obj{"filter": obj{}}}, http.StatusUnprocessableEntity).locations())
 	require.Equal(t, 1, one[int](b, `SELECT count(*) FROM campaigns`), "nothing is stored")
 }

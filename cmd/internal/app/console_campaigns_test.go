@@ -46,6 +46,9 @@ func TestConsole_aCampaign(t *testing.T) {
 		s.call("PATCH", "/crm/businesses/"+id, object{"name": name, "city": "Antigua"}, nil, 200)
 	}
 	s.business("") // elsewhere
+	left, _, _ := s.business("")
+	s.call("PATCH", "/crm/businesses/"+left, object{"name": "Bar Atitlán", "city": "Antigua"}, nil, 200)
+	s.call("POST", "/crm/businesses/"+left+"/events", object{"event": "opted_out"}, nil, 202)
 	b := s.browse(apitoken.Operator)
 
 	// The preview follows what is typed; a mistake is shown at its field, with the place.
@@ -56,7 +59,12 @@ func TestConsole_aCampaign(t *testing.T) {
 	b.reads(`#wrong-body`, "there is no field {{.Nme}}")
 	b.types(`#editor textarea[name=body]`, "Hi {{.Name}}, a website?")
 	b.reads(`#preview .bubble`, "Hi Café")
-	b.reads(`#preview .stats`, "3")
+	b.reads(`#preview .stats`, "3of 4 recipients")
+	b.reads(`#preview .by-status`, "pending 3")
+	b.reads(`#preview .by-status`, "unsubscribed 1")
+	require.Equal(t, 4, eval[int](b, `[...document.querySelectorAll("#preview .by-status b")].reduce((sum, e) => sum + Number(e.textContent), 0)`),
+		"the statuses are those of all recipients")
+	b.reads(`#preview .skips`, "suppressed 1")
 	b.reads(`#wrong-body`, "")
 	b.reads(`#preview`, "GSM-7")
 	b.types(`input[name=for]`, "Tikal")
@@ -69,7 +77,7 @@ func TestConsole_aCampaign(t *testing.T) {
 	b.shows("Send 3 messages")
 	require.Equal(t, 1, s.count(`SELECT count(*) FROM campaigns WHERE status = 'draft' AND name = 'Spring offer' AND per_second = 0.2`))
 	b.click(`.launch button.primary`)
-	b.shows("of 3 done")
+	b.shows("of 4 done")
 	require.Equal(t, 1, s.count(`SELECT count(*) FROM campaigns WHERE status IN ('sending', 'sent')`))
 
 	// Live: the first is delivered while somebody looks.
