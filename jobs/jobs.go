@@ -279,6 +279,11 @@ const (
 	ProviderOnward     = "onward" // our own pages: unsubscribe, tracking
 )
 
+// Providers lists them.
+func Providers() []string {
+	return []string{ProviderTwilio, ProviderRecurrente, ProviderResend, ProviderOnward}
+}
+
 // Kinds of receipts where the provider's body names none.
 const (
 	KindMessageStatus  = "message_status"

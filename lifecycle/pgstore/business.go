@@ -71,14 +71,15 @@ func UpsertBusiness(ctx context.Context, tx pgx.Tx, in NewBusiness) (id int64, c
 	return id, false, nil
 }
 
-// UpdateBusiness changes what a person wrote of a business and returns it as it is then. A phone is read by the
-// country that the business has afterwards. Invalid input comes back as [FieldErrors].
+// UpdateBusiness changes what a person wrote of a business and returns it as it was and as it is then; what changes
+// nothing leaves updated_at alone. A phone is read by the country that the business has afterwards. Invalid input comes
+// back as [FieldErrors]. The business stays locked, so that what follows in the transaction sees it so.
 //
 // Receipts may be waiting for a new address: the caller passes [Business.MatchKeys] to [RequeueMatching].
-func UpdateBusiness(ctx context.Context, tx pgx.Tx, id int64, changes BusinessChanges) (Business, error) {
+func UpdateBusiness(ctx context.Context, tx pgx.Tx, id int64, changes BusinessChanges) (before, after Business, err error) {
 	b, err := BusinessByID(ctx, tx, id)
 	if err != nil {
-		return b, err
+		return b, b, err
 	}
 	// Only what changes is checked: an old value that new rules would refuse must not lock the others.
 	in := NewBusiness{Name: b.Name, Country: b.Country}
@@ -100,13 +101,28 @@ func UpdateBusiness(ctx context.Context, tx pgx.Tx, id int64, changes BusinessCh
 		}
 	}
 	if err := normalizeBusiness(&in); err != nil {
-		return b, err
+		return b, b, err
 	}
 	if err := LockMatchKeys(ctx, tx, matchKeys(in.Phone, in.Email)); err != nil {
-		return b, err
+		return b, b, err
 	}
-	// What was not named is left to the row, which may have changed since it was read.
-	tag, err := tx.Exec(ctx, `
+	var erased bool
+	err = tx.QueryRow(ctx, `
+		SELECT erased_at IS NOT NULL
+		FROM businesses
+		WHERE id = $1
+		FOR NO KEY UPDATE`, id).Scan(&erased)
+	if err != nil {
+		return b, b, fmt.Errorf("lock business %d: %w", id, err)
+	}
+	if erased {
+		return b, b, ErrErased
+	}
+	if before, err = BusinessByID(ctx, tx, id); err != nil {
+		return b, b, err
+	}
+	// What was not named is left to the row, which may have changed since it was first read.
+	_, err = tx.Exec(ctx, `
 		UPDATE businesses
 		SET external_id = CASE WHEN $2 THEN $3 ELSE external_id END,
 			name = CASE WHEN $4 THEN $5 ELSE name END,
@@ -117,21 +133,28 @@ func UpdateBusiness(ctx context.Context, tx pgx.Tx, id int64, changes BusinessCh
 			timezone = CASE WHEN $14 THEN $15 ELSE timezone END,
 			category = CASE WHEN $16 THEN $17 ELSE category END,
 			updated_at = now()
-		WHERE id = $1 AND erased_at IS NULL`, id,
+		WHERE id = $1 AND (
+			$2 AND external_id IS DISTINCT FROM $3
+			OR $4 AND name IS DISTINCT FROM $5
+			OR $6 AND phone IS DISTINCT FROM $7
+			OR $8 AND email IS DISTINCT FROM $9
+			OR $10 AND city IS DISTINCT FROM $11
+			OR $12 AND country IS DISTINCT FROM $13
+			OR $14 AND timezone IS DISTINCT FROM $15
+			OR $16 AND category IS DISTINCT FROM $17
+		)`, id,
 		changes.ExternalID != nil, orNil(in.ExternalID), changes.Name != nil, in.Name, changes.Phone != nil, orNil(in.Phone),
 		changes.Email != nil, orNil(in.Email), changes.City != nil, orNil(in.City), changes.Country != nil, orNil(in.Country),
 		changes.Timezone != nil, orNil(in.Timezone), changes.Category != nil, orNil(in.Category))
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && pgErr.ConstraintName == "businesses_external_id_key" {
-		return b, ErrExternalIDTaken
+		return before, before, ErrExternalIDTaken
 	}
 	if err != nil {
-		return b, fmt.Errorf("update business %d: %w", id, err)
+		return before, before, fmt.Errorf("update business %d: %w", id, err)
 	}
-	if tag.RowsAffected() == 0 {
-		return b, ErrErased
-	}
-	return BusinessByID(ctx, tx, id)
+	after, err = BusinessByID(ctx, tx, id)
+	return before, after, err
 }
 
 // ErrErased says that a business was erased: nothing is written of it any more.

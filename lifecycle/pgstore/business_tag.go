@@ -35,25 +35,37 @@ func NormalizeTag(raw string) (string, error) {
 }
 
 // SetTags gives a business these tags, and takes all others from it. They are normal already (see [NormalizeTag]).
+// Where it has just these, nothing is written.
 func SetTags(ctx context.Context, tx pgx.Tx, businessID int64, tags []string) error {
 	// Two at once take turns: the later one's list is what stays.
 	_, err := tx.Exec(ctx, `
-		UPDATE businesses
-		SET updated_at = now()
-		WHERE id = $1 AND erased_at IS NULL`, businessID)
+		SELECT 1
+		FROM businesses
+		WHERE id = $1
+		FOR NO KEY UPDATE`, businessID)
 	if err != nil {
 		return fmt.Errorf("tag business %d: %w", businessID, err)
 	}
-	_, err = tx.Exec(ctx, `
+	taken, err := tx.Exec(ctx, `
 		DELETE FROM business_tags
 		WHERE business_id = $1 AND tag <> ALL($2::text[])`, businessID, tags)
 	if err != nil {
 		return fmt.Errorf("tag business %d: %w", businessID, err)
 	}
-	_, err = tx.Exec(ctx, `
+	given, err := tx.Exec(ctx, `
 		INSERT INTO business_tags (business_id, tag)
 		SELECT $1, unnest($2::text[])
 		ON CONFLICT DO NOTHING`, businessID, tags)
+	if err != nil {
+		return fmt.Errorf("tag business %d: %w", businessID, err)
+	}
+	if taken.RowsAffected()+given.RowsAffected() == 0 {
+		return nil
+	}
+	_, err = tx.Exec(ctx, `
+		UPDATE businesses
+		SET updated_at = now()
+		WHERE id = $1 AND erased_at IS NULL`, businessID)
 	if err != nil {
 		return fmt.Errorf("tag business %d: %w", businessID, err)
 	}

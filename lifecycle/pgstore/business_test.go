@@ -88,16 +88,16 @@ func TestUpdateBusiness(t *testing.T) {
 		_, _, err = pgstore.UpsertBusiness(t.Context(), tx, pgstore.NewBusiness{Name: "B", ExternalID: "2"})
 		require.NoError(t, err)
 
-		b, err := pgstore.UpdateBusiness(t.Context(), tx, id, pgstore.BusinessChanges{Phone: ptr("5555 1234"), City: ptr("")})
+		_, b, err := pgstore.UpdateBusiness(t.Context(), tx, id, pgstore.BusinessChanges{Phone: ptr("5555 1234"), City: ptr("")})
 		require.NoError(t, err)
 		require.Equal(t, "+50255551234", b.Phone, "read by the country that is stored")
 		require.Empty(t, b.City)
 		require.Equal(t, "A", b.Name)
 		require.Equal(t, "1", b.ExternalID)
 
-		_, err = pgstore.UpdateBusiness(t.Context(), tx, id, pgstore.BusinessChanges{Name: ptr("")})
+		_, _, err = pgstore.UpdateBusiness(t.Context(), tx, id, pgstore.BusinessChanges{Name: ptr("")})
 		require.ErrorContains(t, err, "name: is empty")
-		_, err = pgstore.UpdateBusiness(t.Context(), tx, 999, pgstore.BusinessChanges{})
+		_, _, err = pgstore.UpdateBusiness(t.Context(), tx, 999, pgstore.BusinessChanges{})
 		require.ErrorIs(t, err, pgstore.ErrNoBusiness)
 	})
 	inTx(t, pool, func(tx pgx.Tx) {
@@ -105,7 +105,7 @@ func TestUpdateBusiness(t *testing.T) {
 		require.NoError(t, tx.QueryRow(t.Context(), `SELECT id FROM businesses WHERE external_id = '1'`).Scan(&id))
 		sub, err := tx.Begin(t.Context())
 		require.NoError(t, err)
-		_, err = pgstore.UpdateBusiness(t.Context(), sub, id, pgstore.BusinessChanges{ExternalID: ptr("2")})
+		_, _, err = pgstore.UpdateBusiness(t.Context(), sub, id, pgstore.BusinessChanges{ExternalID: ptr("2")})
 		require.ErrorIs(t, err, pgstore.ErrExternalIDTaken)
 		require.NoError(t, sub.Rollback(t.Context()))
 	})

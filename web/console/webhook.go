@@ -139,7 +139,7 @@ func (c *Console) readReceipts(v *visit) receiptsPage {
 	f := selection(v.r, receiptFilters())
 	p := receiptsPage{
 		Filter: f, Live: "/webhooks/rows" + withQuery(f, "before", v.query("before")), Spans: chosen(spans(), f.Get("within")),
-		Providers: choices([]string{jobs.ProviderTwilio, jobs.ProviderRecurrente, jobs.ProviderResend, jobs.ProviderOnward}, f.Get("provider")),
+		Providers: choices(jobs.Providers(), f.Get("provider")),
 		Rows:      c.readReceiptRows(v, f),
 	}
 	var verdicts []string

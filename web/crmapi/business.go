@@ -72,6 +72,11 @@ func business(ctx context.Context, q pgstore.Querier, id uuid.UUID) (pgstore.Bus
 	return b, err
 }
 
+// wasErased refuses to write of a business that was erased: nobody asked it, and no second erasure would take it away.
+func wasErased() error {
+	return huma.Error409Conflict("the business was erased: who comes back is a new one")
+}
+
 const tagBusinesses = "Businesses"
 
 func (a *API) registerBusinesses(h huma.API) {
@@ -90,7 +95,7 @@ func (a *API) registerBusinesses(h huma.API) {
 	}, a.getBusiness)
 	register(a, h, apitoken.Operator, operation{
 		method: http.MethodPatch, path: "/crm/businesses/{id}", id: "updateBusiness", tag: tagBusinesses, summary: "Change a business",
-		description: "Members that are absent stay, null clears. Statuses follow from events and cannot be written.",
+		description: "Members that are absent stay, null clears; what changes nothing moves no updated_at and is not logged. Statuses follow from events and cannot be written.",
 	}, a.updateBusiness)
 }
 
@@ -190,12 +195,12 @@ func (a *API) updateBusiness(ctx context.Context, in *updateBusinessInput) (*ans
 		}
 	}
 	return act(ctx, a, func(ctx context.Context, u *unit) (*answer[BusinessDetail], error) {
-		before, err := business(ctx, u, in.ID)
+		known, err := business(ctx, u, in.ID)
 		if err != nil {
 			return nil, err
 		}
 		b := in.Body
-		after, err := pgstore.UpdateBusiness(ctx, u, before.ID, pgstore.BusinessChanges{
+		before, after, err := pgstore.UpdateBusiness(ctx, u, known.ID, pgstore.BusinessChanges{
 			ExternalID: b.ExternalID.value, Name: b.Name.value, Phone: b.Phone.value, Email: b.Email.value, City: b.City.value,
 			Country: b.Country.value, Timezone: b.Timezone.value, Category: b.Category.value,
 		})
@@ -204,7 +209,7 @@ func (a *API) updateBusiness(ctx context.Context, in *updateBusinessInput) (*ans
 				&huma.ErrorDetail{Location: "body.external_id", Message: "another business has it"})
 		}
 		if errors.Is(err, pgstore.ErrErased) {
-			return nil, huma.Error409Conflict("the business was erased: who comes back is a new one")
+			return nil, wasErased()
 		}
 		if err != nil {
 			return nil, err
@@ -213,7 +218,11 @@ func (a *API) updateBusiness(ctx context.Context, in *updateBusinessInput) (*ans
 			if err := pgstore.SetTags(ctx, u, after.ID, tags); err != nil {
 				return nil, err
 			}
-			after.Tags = tags
+			if !slices.Equal(before.Tags, tags) {
+				if after, err = pgstore.BusinessByID(ctx, u, after.ID); err != nil {
+					return nil, err
+				}
+			}
 		}
 		if after.Phone != before.Phone || after.Email != before.Email {
 			if err := u.requeue(ctx, after.MatchKeys()); err != nil {
@@ -221,9 +230,10 @@ func (a *API) updateBusiness(ctx context.Context, in *updateBusinessInput) (*ans
 			}
 		}
 		// Which fields, not their values: the log outlives an erasure.
-		details := map[string]any{"fields": changedFields(before, after)}
-		if _, err := u.record(ctx, "business.update", targetBusiness, after.PublicID.String(), "", details); err != nil {
-			return nil, err
+		if fields := changedFields(before, after); len(fields) > 0 {
+			if _, err := u.record(ctx, "business.update", targetBusiness, after.PublicID.String(), "", map[string]any{"fields": fields}); err != nil {
+				return nil, err
+			}
 		}
 		out := &answer[BusinessDetail]{Status: http.StatusOK}
 		out.Body, err = detail(ctx, u, after)

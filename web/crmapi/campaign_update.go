@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -88,9 +89,18 @@ func (a *API) updateCampaign(ctx context.Context, in *updateCampaignInput) (*ans
 		if err != nil {
 			return nil, err
 		}
+		before := d
 		fields, err := u.change(ctx, &d, in)
 		if err != nil {
 			return nil, err
+		}
+		same, err := d.same(before)
+		if err != nil {
+			return nil, err
+		}
+		if same {
+			row, err := a.campaign(ctx, u, in.ID)
+			return &answer[Campaign]{Status: http.StatusOK, Body: row.Campaign}, err
 		}
 		_, err = u.Exec(ctx, `
 			UPDATE campaigns
@@ -105,6 +115,20 @@ func (a *API) updateCampaign(ctx context.Context, in *updateCampaignInput) (*ans
 		row, err := a.campaign(ctx, u, in.ID)
 		return &answer[Campaign]{Status: http.StatusOK, Body: row.Campaign}, err
 	})
+}
+
+// same compares two drafts by what they mean: the database writes an audience in another way than we do.
+func (d draftCampaign) same(as draftCampaign) (bool, error) {
+	var audiences [2]pgstore.Audience
+	for i, raw := range [][]byte{d.Audience, as.Audience} {
+		if err := json.Unmarshal(raw, &audiences[i]); err != nil {
+			return false, fmt.Errorf("read the audience: %w", err)
+		}
+	}
+	sendAt := d.SendAt == as.SendAt || d.SendAt != nil && as.SendAt != nil && d.SendAt.Truncate(time.Microsecond).Equal(*as.SendAt)
+	pace := d.PerSecond == as.PerSecond || d.PerSecond != nil && as.PerSecond != nil && *d.PerSecond == *as.PerSecond
+	return d.Name == as.Name && d.Channel == as.Channel && d.Subject == as.Subject && d.Body == as.Body && sendAt && pace &&
+		reflect.DeepEqual(audiences[0], audiences[1]), nil
 }
 
 func (u *unit) draft(ctx context.Context, id int64) (draftCampaign, error) {

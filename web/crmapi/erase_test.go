@@ -18,6 +18,7 @@ func TestErase(t *testing.T) {
 	id := b.post("/crm/businesses", obj{"name": "Panadería Lupita", "phone": "+15005550006", "email": "rosa@example.com", "city": "Antigua", "country": "GT"},
 		http.StatusCreated, keyHeader, "k1").body["id"].(string)
 	path := "/crm/businesses/" + id
+	site := b.post("/crm/sites", obj{"business_id": id}, http.StatusCreated).body["id"].(string)
 	b.post(path+"/events", obj{"event": "opted_out", "note": "Rosa, by phone"}, http.StatusAccepted)
 	b.post("/suppressions", obj{"channel": "sms", "address": "+15005550006", "reason": "Rosa asked"}, http.StatusOK)
 
@@ -44,7 +45,23 @@ func TestErase(t *testing.T) {
 		require.NotContains(t, left.raw, needle)
 		require.NotContains(t, timeline, needle)
 	}
-	require.Equal(t, http.StatusConflict, b.send(apitoken.Operator, http.MethodPatch, path, obj{"phone": "+15005550006"}).status)
+	logged := one[int](b, `SELECT count(*) FROM operator_actions`)
+	for _, write := range []reply{
+		b.send(apitoken.Operator, http.MethodPatch, path, obj{"phone": "+15005550006"}),
+		b.send(apitoken.Operator, http.MethodPatch, path, obj{}),
+		b.send(apitoken.Operator, http.MethodPatch, path, obj{"tags": []string{"vip"}}),
+		b.send(apitoken.Operator, http.MethodPost, path+"/events", obj{"event": "ticket_opened", "note": "Rosa called"}),
+		b.send(apitoken.Operator, http.MethodPost, path+"/events", obj{"event": "operator_reopened", "note": "Rosa called"}),
+		b.send(apitoken.Operator, http.MethodPost, "/crm/sites", obj{"business_id": id, "url": "https://lupita.example"}),
+		b.send(apitoken.Operator, http.MethodPatch, "/crm/sites/"+site, obj{"url": "https://lupita.example"}),
+	} {
+		require.Equal(t, http.StatusConflict, write.status, write.raw)
+		require.Equal(t, "the business was erased: who comes back is a new one", write.body["detail"])
+	}
+	require.Equal(t, []int{logged, 1, 0, 1}, []int{
+		one[int](b, `SELECT count(*) FROM operator_actions`), one[int](b, `SELECT count(*) FROM sites`),
+		one[int](b, `SELECT count(*) FROM business_tags`), one[int](b, `SELECT count(*) FROM facts`),
+	}, "nothing was written")
 	require.Zero(t, one[int](b, `SELECT count(*) FROM idempotency_keys k WHERE encode(response, 'escape') LIKE '%5005550006%'`))
 	again := b.post("/crm/businesses", obj{"name": "Panadería Lupita", "phone": "+15005550006", "email": "rosa@example.com", "city": "Antigua", "country": "GT"},
 		http.StatusConflict, keyHeader, "k1")

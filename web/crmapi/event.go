@@ -124,6 +124,9 @@ func (u *unit) recordEvent(ctx context.Context, b pgstore.Business, in *recordEv
 	if err != nil {
 		return RecordedEvent{}, err
 	}
+	if applied[0].Erased {
+		return RecordedEvent{}, wasErased()
+	}
 	if applied[0].Duplicate { // recorded between the look and the lock
 		return knownEvent(ctx, u, f, in.Body.OccurredAt != nil)
 	}

@@ -96,8 +96,8 @@ func (a *API) registerReceipts(h huma.API) {
 
 type listReceiptsInput struct {
 	Paging
-	Provider string    `query:"provider" maxLength:"100"`
-	Kind     string    `query:"kind" maxLength:"100"`
+	Provider string    `query:"provider" enum:"twilio,recurrente,resend,onward" doc:"onward: our own pages"`
+	Kind     string    `query:"kind" maxLength:"100" doc:"As the provider names it, or message_status, inbound_message, unsubscribe, open, click"`
 	Outcome  []string  `query:"outcome" doc:"Any of applied, no_change, ignored, unmatched, failed, pending, with commas"`
 	After    time.Time `query:"after" doc:"Received after this time"`
 	Before   time.Time `query:"before" doc:"Received before this time"`

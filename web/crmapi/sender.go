@@ -89,11 +89,14 @@ func (a *API) updateSender(ctx context.Context, in *updateSenderInput) (*answer[
 		return nil, invalid("body.reason", "is empty: it goes to the operators' log")
 	}
 	return act(ctx, a, func(ctx context.Context, u *unit) (*answer[SendingAddress], error) {
-		rows, err := u.Query(ctx, `
+		tag, err := u.Exec(ctx, `
 			UPDATE senders
 			SET per_second = $2::float8
-			WHERE id = $1
-			RETURNING `+senderColumns, in.ID, in.Body.PerSecond)
+			WHERE id = $1 AND per_second IS DISTINCT FROM $2::float8::numeric`, in.ID, in.Body.PerSecond)
+		if err != nil {
+			return nil, fmt.Errorf("update sender: %w", err)
+		}
+		rows, err := u.Query(ctx, `SELECT `+senderColumns+` FROM senders WHERE id = $1`, in.ID)
 		if err != nil {
 			return nil, fmt.Errorf("update sender: %w", err)
 		}
@@ -103,6 +106,9 @@ func (a *API) updateSender(ctx context.Context, in *updateSenderInput) (*answer[
 		}
 		if err != nil {
 			return nil, fmt.Errorf("update sender: %w", err)
+		}
+		if tag.RowsAffected() == 0 {
+			return &answer[SendingAddress]{Status: http.StatusOK, Body: s}, nil
 		}
 		_, err = u.record(ctx, "sender.update", targetSender, strconv.FormatInt(s.ID, 10), reason, map[string]any{"per_second": s.PerSecond})
 		return &answer[SendingAddress]{Status: http.StatusOK, Body: s}, err

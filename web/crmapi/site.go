@@ -134,6 +134,9 @@ func (a *API) createSite(ctx context.Context, in *createSiteInput) (*answer[Site
 		if err := pgstore.LockMatchKeys(ctx, u, keys); err != nil {
 			return nil, err
 		}
+		if err := u.living(ctx, b.ID); err != nil {
+			return nil, err
+		}
 		_, err = u.Exec(ctx, `
 			INSERT INTO sites (public_id, business_id, url, subscription_id)
 			VALUES ($1, $2, $3, $4)`, public, b.ID, orNull(address), orNull(subscription))
@@ -142,6 +145,23 @@ func (a *API) createSite(ctx context.Context, in *createSiteInput) (*answer[Site
 		}
 		return u.changedSite(ctx, "site.create", http.StatusCreated, public, keys)
 	})
+}
+
+// living refuses what was erased, and holds an erasure off until the act is over.
+func (u *unit) living(ctx context.Context, businessID int64) error {
+	var erased bool
+	err := u.QueryRow(ctx, `
+		SELECT erased_at IS NOT NULL
+		FROM businesses
+		WHERE id = $1
+		FOR KEY SHARE`, businessID).Scan(&erased)
+	if err != nil {
+		return fmt.Errorf("lock business: %w", err)
+	}
+	if erased {
+		return wasErased()
+	}
+	return nil
 }
 
 // changedSite ends an act on a site: it wakes what waited for the site, records the act and answers.
@@ -206,14 +226,32 @@ func (a *API) updateSite(ctx context.Context, in *updateSiteInput) (*answer[Site
 		if err := pgstore.LockMatchKeys(ctx, u, keys); err != nil {
 			return nil, err
 		}
-		_, err := u.Exec(ctx, `
+		var business int64
+		err := u.QueryRow(ctx, `
+			SELECT business_id
+			FROM sites
+			WHERE public_id = $1`, in.ID).Scan(&business)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil, notFound(targetSite)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("find site: %w", err)
+		}
+		if err := u.living(ctx, business); err != nil {
+			return nil, err
+		}
+		tag, err := u.Exec(ctx, `
 			UPDATE sites
 			SET url = CASE WHEN $2 THEN $3 ELSE url END,
 				subscription_id = CASE WHEN $4 THEN $5 ELSE subscription_id END,
 				updated_at = now()
-			WHERE public_id = $1`, in.ID, in.Body.URL.value != nil, orNull(address), in.Body.SubscriptionID.value != nil, orNull(subscription))
+			WHERE public_id = $1 AND ($2 AND url IS DISTINCT FROM $3 OR $4 AND subscription_id IS DISTINCT FROM $5)`, in.ID, in.Body.URL.value != nil, orNull(address), in.Body.SubscriptionID.value != nil, orNull(subscription))
 		if err != nil {
 			return nil, subscriptionTaken(err)
+		}
+		if tag.RowsAffected() == 0 {
+			s, err := site(ctx, u, in.ID)
+			return &answer[Site]{Status: http.StatusOK, Body: s}, err
 		}
 		return u.changedSite(ctx, "site.update", http.StatusOK, in.ID, keys)
 	})
