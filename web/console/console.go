@@ -159,7 +159,7 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, route Route) {
 		return
 	}
 	v.Token = token
-	if r.Method != http.MethodGet {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		limit := int64(maxForm)
 		if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/form-data") {
 			limit = maxUpload

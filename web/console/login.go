@@ -128,7 +128,7 @@ const loginPath = "/login"
 // loginTo sends a browser to the login, from where it comes back; a script of a page is told to go there as a whole.
 func loginTo(w http.ResponseWriter, r *http.Request) {
 	next := r.URL.RequestURI()
-	if r.Method != http.MethodGet || isPartial(r) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || isPartial(r) {
 		next = "/"
 		if u, err := url.Parse(r.Header.Get("Hx-Current-Url")); err == nil && u.Path != "" {
 			next = u.RequestURI()

@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -94,7 +95,7 @@ func New(o Options) (*API, error) {
 		o.Version = "dev"
 	}
 	a := &API{opts: o, zones: recipienttime.NewZones(nil), router: chi.NewRouter(), lists: map[string][]string{}}
-	a.router.Use(timeLimit, requestIDs, sessions, o.Tokens.Middleware)
+	a.router.Use(middleware.GetHead, timeLimit, requestIDs, sessions, o.Tokens.Middleware)
 	if o.PerSecond > 0 {
 		a.router.Use(newLimiter(o.PerSecond, o.Clock).limit)
 	}
@@ -120,6 +121,9 @@ func (a *API) otherMethods(w http.ResponseWriter, r *http.Request) {
 	for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodPatch, http.MethodPost} {
 		if a.router.Match(chi.NewRouteContext(), method, path) {
 			allowed = append(allowed, method)
+			if method == http.MethodGet {
+				allowed = append(allowed, http.MethodHead)
+			}
 		}
 	}
 	w.Header().Set("Allow", strings.Join(allowed, ", "))

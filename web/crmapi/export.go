@@ -33,7 +33,7 @@ var errExportTime = errors.New("the API's export time-out of 30 min")
 
 // wantsCSV reports whether a request asks for CSV, which only lists have.
 func wantsCSV(r *http.Request) bool {
-	if r.Method != http.MethodGet {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
 	}
 	if format := r.URL.Query().Get("format"); format != "" {
@@ -121,7 +121,7 @@ func (e *export) run() error {
 		if err := e.write(list.Items); err != nil {
 			return err
 		}
-		if list.Next == nil {
+		if list.Next == nil || e.r.Method == http.MethodHead { // what is not sent is not read
 			return nil
 		}
 		cursor = *list.Next

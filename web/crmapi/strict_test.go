@@ -78,6 +78,6 @@ func TestNamesAreLowerCase(t *testing.T) {
 func TestWrongMethodSaysWhichThereAre(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	require.Equal(t, "GET, POST", b.send(apitoken.Viewer, http.MethodDelete, "/crm/businesses", nil).header.Get("Allow"))
-	require.Equal(t, "DELETE, GET, PATCH", b.send(apitoken.Viewer, http.MethodPost, "/crm/businesses/x", nil).header.Get("Allow"))
+	require.Equal(t, "GET, HEAD, POST", b.send(apitoken.Viewer, http.MethodDelete, "/crm/businesses", nil).header.Get("Allow"))
+	require.Equal(t, "DELETE, GET, HEAD, PATCH", b.send(apitoken.Viewer, http.MethodPost, "/crm/businesses/x", nil).header.Get("Allow"))
 }

@@ -248,6 +248,11 @@ func TestAuthorization(t *testing.T) {
 			}
 			code, location := v.ask(method, route)
 			login := code == http.StatusSeeOther && strings.HasPrefix(location, "/login")
+			if method == http.MethodGet {
+				head, to := v.ask(http.MethodHead, route)
+				require.Equal(t, []any{code, login}, []any{head, head == http.StatusSeeOther && strings.HasPrefix(to, "/login")},
+					"HEAD %s as %q answers as GET", route, role)
+			}
 			switch {
 			case allowed:
 				require.False(t, login || slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden}, code) || code >= http.StatusInternalServerError,

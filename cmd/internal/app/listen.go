@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
 
 	"onward/jobs"
 	"onward/jobs/recipienttime"
@@ -140,6 +141,7 @@ func contains(list []string, s string) bool {
 func (a *App) buildPrivate() error {
 	r := chi.NewRouter()
 	web.Common(r, web.Options{Logger: a.logger, Observe: a.metrics.HTTP, Tracer: a.tracing.requests(), Parent: privateParent})
+	r.Use(middleware.GetHead)
 	sessions := console.NewSessions(a.pool, a.logger)
 	if a.opts.Role.serves() {
 		r.Use(sessions.Middleware)
