@@ -187,13 +187,18 @@ func (w *where) search(q string) {
 	if q == "" {
 		return
 	}
+	if dialled(q) != "" {
+		q = narrow(q) // where the database's locale is C, an index of trigrams has nothing for the others
+	}
 	before := "%"
 	if utf8.RuneCountInString(q) < wholeSearch {
 		before = "% "
 	}
 	terms := w.like(before+escapeLike(q)+"%", q)
-	if digits := phoneDigits(q); digits != "" && digits != q {
-		terms = "(" + terms + " OR " + w.like("%"+digits+"%", digits) + ")"
+	for _, spelling := range []string{phoneDigits(q), dialledFromAmerica(q)} {
+		if spelling != "" && spelling != q {
+			terms = "(" + terms + " OR " + w.like("%"+spelling+"%", spelling) + ")"
+		}
 	}
 	w.beside("business_search s", "s.business_id", terms)
 }
@@ -244,6 +249,31 @@ const minPhoneDigits = 3
 // phoneDigits returns the digits of what may be part of a phone number, "" for anything else. Zeros in front
 // are left out: they are how a number is dialled at home or abroad, and no part of E.164.
 func phoneDigits(q string) string {
+	d := strings.TrimLeft(dialled(q), "0")
+	if len(d) < minPhoneDigits {
+		return ""
+	}
+	return d
+}
+
+// narrow writes what is as wide as a letter of Chinese, as some keyboards write digits, in ASCII.
+func narrow(q string) string {
+	const first, last, gap = '！', '～', '！' - '!'
+	return strings.Map(func(r rune) rune {
+		if r >= first && r <= last {
+			return r - gap
+		}
+		return r
+	}, q)
+}
+
+// dialled returns the digits of what is written as a phone number is, or part of one; "" for anything else.
+func dialled(q string) string {
+	q = narrow(q)
+	const link = "tel:"
+	if len(q) > len(link) && strings.EqualFold(q[:len(link)], link) {
+		q = q[len(link):]
+	}
 	q = strings.ReplaceAll(q, "(0)", "") // +44 (0)20 …: the zero that is dialled at home alone
 	var digits strings.Builder
 	for _, r := range q {
@@ -255,9 +285,16 @@ func phoneDigits(q string) string {
 			return ""
 		}
 	}
-	d := strings.TrimLeft(digits.String(), "0")
-	if len(d) < minPhoneDigits {
+	return digits.String()
+}
+
+// dialledFromAmerica returns the number behind 011, as it is dialled there to reach other countries; "" where there is none.
+// What begins so may as well be a number at home, such as 0113 496 0123 of Leeds.
+func dialledFromAmerica(q string) string {
+	const prefix, abroad = "011", 8 // the shortest number with its country, for all that is common
+	number, ok := strings.CutPrefix(dialled(q), prefix)
+	if !ok || len(number) < abroad {
 		return ""
 	}
-	return d
+	return number
 }
