@@ -108,7 +108,7 @@ func TestEstimateCampaign(t *testing.T) {
 			"pending": 65.0, "emailed": 20.0, "sms_sent": 0.0, "opened": 0.0, "clicked": 0.0, "replied": 5.0, "purchased": 0.0,
 			"unsubscribed": 10.0, "bounced": 0.0,
 		},
-		"skipped": obj{"erased": 0.0, "no_address": 10.0, "suppressed": 5.0, "unsubscribed": 10.0, "unrenderable": 0.0},
+		"skipped":  obj{"erased": 0.0, "no_address": 10.0, "suppressed": 5.0, "unsubscribed": 10.0, "unrenderable": 0.0},
 		"messages": 75.0, "sampled": 100.0, "segments": obj{"min": 1.0, "max": 2.0, "total": 112.0}, "cost": nil,
 	}, estimate())
 
