@@ -144,9 +144,8 @@ func (l *life) next(r *rand.Rand, at time.Time, left int) lifecycle.Event {
 	}
 	return chance(r, l.b.state, func(e lifecycle.Event) bool {
 		if channel := sends(e); channel != "" {
-			i := l.campaignAfter(channel, at)
-			// What is sent long ago has come to an end: to tell it takes another fact.
-			return i >= 0 && (left > 1 || l.until.Sub(l.campaigns[i].launchedAt) < unreportedDays*24*time.Hour)
+			// What is sent comes to an end: to tell it takes another fact.
+			return left > 1 && l.campaignAfter(channel, at) >= 0
 		}
 		switch e {
 		case lifecycle.EmailOpened:
@@ -327,13 +326,13 @@ func nextContact(c lifecycle.ContactState) []weighted {
 	case lifecycle.Emailed:
 		return []weighted{{lifecycle.EmailOpened, 15}, {lifecycle.LinkClicked, 3}, {lifecycle.SMSSentEvent, 12}, {lifecycle.EmailSent, 4}, {lifecycle.OptedOut, 1}}
 	case lifecycle.SMSSent:
-		return []weighted{{lifecycle.LinkClicked, 8}, {lifecycle.ReplyReceived, 5}, {lifecycle.EmailSent, 12}, {lifecycle.SMSSentEvent, 4}, {lifecycle.OptedOut, 1}}
+		return []weighted{{lifecycle.LinkClicked, 5}, {lifecycle.ReplyReceived, 3}, {lifecycle.EmailSent, 12}, {lifecycle.SMSSentEvent, 4}, {lifecycle.OptedOut, 1}}
 	case lifecycle.Opened:
 		return []weighted{{lifecycle.EmailOpened, 5}, {lifecycle.LinkClicked, 10}, {lifecycle.ReplyReceived, 5}, {lifecycle.EmailSent, 5}, {lifecycle.OptedOut, 1}}
 	case lifecycle.Clicked:
-		return []weighted{{lifecycle.LinkClicked, 5}, {lifecycle.ReplyReceived, 8}, {lifecycle.PurchaseCompleted, 5}, {lifecycle.SMSSentEvent, 8}, {lifecycle.OptedOut, 1}}
+		return []weighted{{lifecycle.LinkClicked, 8}, {lifecycle.ReplyReceived, 4}, {lifecycle.PurchaseCompleted, 2}, {lifecycle.SMSSentEvent, 10}, {lifecycle.OptedOut, 1}}
 	case lifecycle.Replied:
-		return []weighted{{lifecycle.ReplyReceived, 10}, {lifecycle.PurchaseCompleted, 8}, {lifecycle.SMSSentEvent, 5}, {lifecycle.OptedOut, 2}}
+		return []weighted{{lifecycle.ReplyReceived, 8}, {lifecycle.PurchaseCompleted, 3}, {lifecycle.SMSSentEvent, 8}, {lifecycle.OptedOut, 2}}
 	case lifecycle.Bounced:
 		return []weighted{{lifecycle.EmailSent, 10}, {lifecycle.SMSSentEvent, 10}}
 	case lifecycle.Unsubscribed:

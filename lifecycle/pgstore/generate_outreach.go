@@ -77,7 +77,7 @@ func campaignTexts() []madeCampaign {
 	return []madeCampaign{
 		{name: "First text", channel: "sms", body: "Hi {{.Name}}, we made a website for you: {{.SiteURL}} Reply STOP to opt out."},
 		{name: "Your website is ready", channel: "email", subject: "{{.Name}} has a website", body: "Good morning,\n\nhere it is: {{.SiteURL}}\n\nShall we put it online?\n\n{{.UnsubscribeURL}}"},
-		{name: "Have you seen it?", channel: "sms", body: "{{.Name}}, have you seen it? {{.SiteURL}} It takes a minute. Reply STOP to opt out."},
+		{name: "Second text", channel: "sms", body: "{{.Name}}, have you seen it? {{.SiteURL}} It takes a minute. Reply STOP to opt out."},
 		{name: "What your neighbours do", channel: "email", subject: "Shops in {{.City}}", body: "Three shops in {{.City}} are found by phone now: {{.SiteURL}}\n\n{{.UnsubscribeURL}}"},
 		{name: "Everything on one page", channel: "sms", body: "{{.Name}}: opening hours, map and phone on one page: {{.SiteURL}} Reply STOP to opt out."},
 		{name: "Until Friday", channel: "email", subject: "Until Friday", body: "The first month is free until Friday: {{.SiteURL}}\n\n{{.UnsubscribeURL}}"},
