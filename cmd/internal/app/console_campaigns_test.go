@@ -60,11 +60,11 @@ func TestConsole_aCampaign(t *testing.T) {
 	b.types(`#editor textarea[name=body]`, "Hi {{.Name}}, a website?")
 	b.reads(`#preview .bubble`, "Hi Café")
 	b.reads(`#preview .stats`, "3of 4 recipients")
-	b.reads(`#preview .by-status`, "pending 3")
-	b.reads(`#preview .by-status`, "unsubscribed 1")
-	require.Equal(t, 4, eval[int](b, `[...document.querySelectorAll("#preview .by-status b")].reduce((sum, e) => sum + Number(e.textContent), 0)`),
+	b.reads(`#preview [aria-label="Recipients by status"]`, "pending 3")
+	b.reads(`#preview [aria-label="Recipients by status"]`, "unsubscribed 1")
+	require.Equal(t, 4, eval[int](b, `[...document.querySelectorAll('#preview [aria-label="Recipients by status"] b')].reduce((sum, e) => sum + Number(e.textContent), 0)`),
 		"the statuses are those of all recipients")
-	b.reads(`#preview .skips`, "suppressed 1")
+	b.reads(`#preview [aria-label="Recipients that get nothing"]`, "suppressed 1")
 	b.reads(`#wrong-body`, "")
 	b.reads(`#preview`, "GSM-7")
 	b.types(`input[name=for]`, "Tikal")
