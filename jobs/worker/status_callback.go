@@ -141,7 +141,8 @@ func (a *applier) messageReport(ctx context.Context, tx pgx.Tx, r receipt, repor
 
 // messageReports takes providers' reports into their messages and, where one raised its message's state, into the
 // business: each step with one statement, whatever their number. Receipt i is what report i came by. A report whose message
-// is missing does nothing, and its Raised has no id. The last statements are queued on batch; the caller sends it, with the counters of what was raised as its last.
+// is missing does nothing, and its Raised has no id. The last statements are queued on batch; the caller sends it, with the
+// counters of what was raised as its last.
 func (a *applier) messageReports(
 	ctx context.Context, tx pgx.Tx, receipts []receipt, reports []pgstore.Report, batch *pgx.Batch,
 ) ([]result, []pgstore.Raised, error) {
