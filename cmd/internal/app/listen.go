@@ -88,8 +88,12 @@ func server(h http.Handler, logger *slog.Logger) *http.Server {
 }
 
 func (a *App) buildPublic() error {
+	inserts, err := insertClient(a.queue)
+	if err != nil {
+		return err
+	}
 	in, err := inbox.New(inbox.Options{
-		Pool: a.pool, River: a.river, Wake: a.waker.Wake, Clock: a.opts.Clock, Logger: a.logger,
+		Pool: a.pool, River: inserts, Wake: a.waker.Wake, Clock: a.opts.Clock, Logger: a.logger,
 		Observe: inbox.Observe{Committed: a.metrics.InboxCommitted},
 	})
 	if err != nil {

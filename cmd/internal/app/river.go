@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
@@ -18,6 +20,19 @@ import (
 )
 
 func riverDriver(pool *pgxpool.Pool) *riverpgxv5.Driver { return riverpgxv5.New(pool) }
+
+// insertClient returns a client of River that only inserts, for transactions that commit many times a second and wake the
+// workers by other means afterwards. River notifies inside of the transaction, once a cool-down, and PostgreSQL lets
+// transactions with a notification commit only one after another, each with its flush to disk. With this cool-down it
+// notifies at the first insert and never again.
+func insertClient(pool *pgxpool.Pool) (*river.Client[pgx.Tx], error) {
+	const never = 10 * 365 * 24 * time.Hour
+	client, err := river.NewClient(riverDriver(pool), &river.Config{Logger: quietLogger(), FetchCooldown: never, FetchPollInterval: never})
+	if err != nil {
+		return nil, fmt.Errorf("configure River for inserts: %w", err)
+	}
+	return client, nil
+}
 
 // errorHandler tells what no attempt can tell of itself (jobwatch tells of the others); River keeps the text of every
 // error on its job.

@@ -10,9 +10,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// wakeGap is the least time between two notifications of one process: a burst of commits wakes the workers
-// once at its start and once at its end.
-const wakeGap = 1 * time.Millisecond
+// The least time between two notifications of one process. A burst of commits wakes the workers at its start and at its
+// end; while commits follow each other without a pause, workers are busy, and each wake-up costs a transaction here and a
+// fetch there.
+const (
+	wakeGap     = 1 * time.Millisecond
+	wakeGapBusy = 3 * time.Millisecond
+)
 
 // waker tells workers of new jobs after the commit that made them. River's own notification is throttled at
 // the leading edge: a job inserted just after another waits for the next insert, or for the poll a second
@@ -49,6 +53,7 @@ func (w *waker) run(ctx context.Context) {
 	gap := time.NewTimer(0)
 	defer gap.Stop()
 	<-gap.C
+	wait := wakeGap
 	for {
 		select {
 		case <-ctx.Done():
@@ -56,11 +61,14 @@ func (w *waker) run(ctx context.Context) {
 		case <-w.signal:
 		}
 		w.notify(ctx)
-		gap.Reset(wakeGap)
+		gap.Reset(wait)
 		select {
 		case <-ctx.Done():
 			return
 		case <-gap.C:
+		}
+		if wait = wakeGap; len(w.signal) > 0 {
+			wait = wakeGapBusy
 		}
 	}
 }
