@@ -13,21 +13,34 @@ import (
 // commitQueued is a committer: it stores what is queued until the queue is closed and empty.
 func (i *Inbox) commitQueued() {
 	for e := range i.queue {
-		pass := i.takeTurn()
+		t := i.takeTurn()
 		if batch := i.gather(e); len(batch) > 0 {
-			i.commit(batch, pass)
+			i.commit(batch, t)
 		}
-		pass()
+		t.pass()
 	}
 }
 
-// turnPatience is several times what a large batch takes to insert.
-const turnPatience = 20 * time.Millisecond
+// How long a committer waits for another: for its insert, several times what a large batch takes, unless it hangs on a lock
+// or on the network; for the COMMIT of a large batch, as long as a good disk needs for a flush.
+const (
+	turnPatience   = 20 * time.Millisecond
+	commitPatience = time.Millisecond
+)
 
-// takeTurn waits until no other committer gathers or inserts, and returns what passes the turn on, which a committer does
-// when only its COMMIT is left to be waited for: side by side they would make smaller batches, which cost more a receipt.
-// It does not wait for one that hangs, on a lock or on the network.
-func (i *Inbox) takeTurn() (pass func()) {
+// largeBatch is one that others will follow at once.
+const largeBatch = 16
+
+// turn is a committer's. Whoever has it gathers and inserts: two batches side by side would be smaller ones, which cost more
+// a receipt. It is passed on when only the COMMIT is left; that of a large batch is waited for unless it takes long: on a
+// good disk the next batch is larger for it, on a slow one a committer inserts while the other waits for its flush.
+type turn struct {
+	pass func()      // passes it on, once
+	late *time.Timer // does when the COMMIT takes long; nil before it was sent
+}
+
+// takeTurn waits for the turn, but not for a committer that hangs.
+func (i *Inbox) takeTurn() *turn {
 	select {
 	case i.turn <- struct{}{}:
 	default:
@@ -36,10 +49,27 @@ func (i *Inbox) takeTurn() (pass func()) {
 		select {
 		case i.turn <- struct{}{}:
 		case <-patience.C:
-			return func() {}
+			return &turn{pass: func() {}}
 		}
 	}
-	return sync.OnceFunc(func() { <-i.turn })
+	return &turn{pass: sync.OnceFunc(func() { <-i.turn })}
+}
+
+// inserted says that only the COMMIT of so many receipts is left, or a wait for an address.
+func (t *turn) inserted(receipts int) {
+	if receipts < largeBatch {
+		t.pass()
+		return
+	}
+	t.late = time.AfterFunc(commitPatience, t.pass)
+}
+
+// stored says that the transaction is over.
+func (t *turn) stored() {
+	if t.late != nil {
+		t.late.Stop()
+	}
+	t.pass()
 }
 
 // gather returns the first entry and whatever else waits, as much as goes into one batch. Entries whose callers have been
@@ -72,17 +102,16 @@ func (i *Inbox) gather(first *entry) []*entry {
 	}
 }
 
-// commit stores a batch and answers its callers. It calls inserted as soon as another may insert.
-func (i *Inbox) commit(batch []*entry, inserted func()) {
+// commit stores a batch and answers its callers. It passes on the turn as soon as another may insert.
+func (i *Inbox) commit(batch []*entry, t *turn) {
 	ctx, cancel := context.WithTimeoutCause(i.base, i.opts.CommitTimeout,
 		fmt.Errorf("not committed within the commit time-out of %s", i.opts.CommitTimeout))
 	defer cancel()
 
-	err := i.commitTogether(ctx, batch, inserted)
+	err := i.commitTogether(ctx, batch, t)
 	if err == nil {
 		return
 	}
-	inserted()
 	if len(batch) == 1 || errors.Is(err, errOutage) {
 		i.answerAll(batch, err)
 		return
@@ -106,8 +135,9 @@ func (i *Inbox) commitOneByOne(ctx context.Context, batch []*entry) {
 		}
 	})
 
+	alone := &turn{pass: func() {}} // the batch's was passed on when it failed
 	for n, e := range batch {
-		err := i.commitTogether(ctx, []*entry{e}, func() {})
+		err := i.commitTogether(ctx, []*entry{e}, alone)
 		if err == nil {
 			continue
 		}
@@ -119,11 +149,12 @@ func (i *Inbox) commitOneByOne(ctx context.Context, batch []*entry) {
 	}
 }
 
-// commitTogether stores entries in one transaction, and calls inserted before it waits for its end. Only when it succeeded,
-// the callers have their answers.
-func (i *Inbox) commitTogether(ctx context.Context, batch []*entry, inserted func()) error {
+// commitTogether stores entries in one transaction, and passes on the turn when that is over, or takes long. Only when it
+// succeeded, the callers have their answers.
+func (i *Inbox) commitTogether(ctx context.Context, batch []*entry, t *turn) error {
 	began := time.Now()
-	stored, err := i.store(ctx, batch, inserted)
+	stored, err := i.store(ctx, batch, func() { t.inserted(len(batch)) })
+	t.stored()
 	if err != nil {
 		if i.opts.Observe.Failed != nil {
 			i.opts.Observe.Failed(len(batch), err)
