@@ -126,3 +126,46 @@ func TestPromise1_databaseKilledInTheMiddleOfAGroup(t *testing.T) {
 		b.requireWhole(t, stored)
 	}
 }
+
+// A COMMIT that takes long (here: as long as another session keeps a lock that a deferred trigger wants) holds up nobody but
+// its own batch, however large that is.
+func TestAccept_slowCommitHoldsUpOnlyItsBatch(t *testing.T) {
+	t.Parallel()
+	const key = 4711
+	b := setup(t, func(o *inbox.Options) { o.CommitTimeout = patience }) // it also bounds the wait for a lock
+	b.exec(t, fmt.Sprintf(`
+		CREATE FUNCTION commit_late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(%d); RETURN NULL; END $$;
+		CREATE CONSTRAINT TRIGGER late AFTER INSERT ON webhook_events DEFERRABLE INITIALLY DEFERRED
+			FOR EACH ROW WHEN (NEW.dedupe_key LIKE 'late:%%') EXECUTE FUNCTION commit_late()`, key))
+	lock, err := b.pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = lock.Rollback(context.Background()) }()
+	_, err = lock.Exec(t.Context(), "SELECT pg_advisory_xact_lock($1)", key)
+	require.NoError(t, err)
+
+	receipts := make([]inbox.Receipt, 100)
+	for n := range receipts {
+		receipts[n] = status(n)
+	}
+	receipts[50].DedupeKey = "late:"
+	late, wait := b.acceptAsync(t.Context(), receipts)
+	b.waitQueued(t, len(receipts))
+	b.Start()
+	require.Eventually(t, func() bool {
+		return b.count(t, "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()") > 0
+	}, patience, time.Millisecond)
+
+	for n := range 3 {
+		_, result, err := b.Accept(t.Context(), status(1000+n))
+		require.NoError(t, err)
+		require.Equal(t, inbox.Accepted, result)
+	}
+	require.Zero(t, b.count(t, "webhook_events WHERE dedupe_key = 'late:'"), "its batch is still not committed")
+
+	require.NoError(t, lock.Rollback(t.Context()))
+	wait()
+	for _, a := range late {
+		require.NoError(t, a.err)
+	}
+	require.Equal(t, 103, b.count(t, "river_job"))
+}
