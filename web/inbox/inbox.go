@@ -107,7 +107,7 @@ type Inbox struct {
 	stopped bool
 	callers sync.WaitGroup // calls of Accept that have entered
 	workers sync.WaitGroup // committers
-	turn    chan struct{}  // holds what the committer put there that gathers or inserts
+	turn    chan struct{}  // holds what the committer put there whose turn it is
 
 	base   context.Context // ends when Stop loses patience; transactions run beneath it, not beneath a caller's
 	cancel context.CancelFunc
