@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"os/exec"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
@@ -76,11 +78,28 @@ func (b *tab) quiet() {
 	require.Empty(b, b.complain)
 }
 
+// do takes steps. A step that found its node only to have the page exchanged under it has not begun: it is taken again.
 func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.Helper()
 	ctx, cancel := context.WithTimeoutCause(b.ctx, patience, context.DeadlineExceeded)
 	defer cancel()
-	require.NoError(b, chromedp.Do(ctx, steps...))
+	for _, step := range steps {
+		err := chromedp.Do(ctx, step)
+		for ; err != nil && ctx.Err() == nil && nodeIsGone(err); err = chromedp.Do(ctx, step) {
+			time.Sleep(20 * time.Millisecond)
+		}
+		require.NoError(b, err)
+	}
+}
+
+// nodeIsGone tells whether the browser refused a command because its node was no longer of the page. Steps send such commands
+// (scroll to it, focus it, give it files) before they press anything.
+func nodeIsGone(err error) bool {
+	var refused *cdproto.Error
+	return errors.As(err, &refused) && refused.Code == -32000 && slices.Contains([]string{
+		"Could not find node with given id", "No node with given id found", "Node with given id does not belong to the document",
+		"Node is detached from document", "Could not compute box model.",
+	}, refused.Message)
 }
 
 // open goes to a page of the console.
