@@ -133,7 +133,9 @@ func TestConsole_aMessageTellsItsReports(t *testing.T) {
 	b.reads(`#reports`, "delivered")
 	require.Equal(t, s.count(`SELECT count(*) FROM webhook_events`), eval[int](b, `document.querySelectorAll('#reports a[href^="/webhooks/"]').length`), "each report")
 	require.True(t, eval[bool](b, `[...document.querySelectorAll("#reports li time")].map(e => e.dateTime).every((at, i, all) => i === 0 || at <= all[i - 1])`), "the newest is first")
-	require.Equal(t, 1, eval[int](b, `[...document.querySelectorAll("#reports li b")].filter(e => e.textContent === "SMS sent").length`), "the send itself is among them")
+	require.Equal(t, 1, s.count(`SELECT count(*) FROM facts WHERE event = 'sms_sent'`))
+	bySend := s.count(`SELECT count(*) FROM facts WHERE event = 'sms_sent' AND receipt_id IS NULL`) // 0: a report came before the send had its answer
+	require.Equal(t, bySend, eval[int](b, `[...document.querySelectorAll("#reports li b")].filter(e => e.textContent === "SMS sent").length`), "the send itself is among them")
 	require.True(t, eval[bool](b, `[...document.querySelectorAll("#reports li")].every(e => e.querySelector('a[href^="/queue/jobs/"]'))`), "each has its job")
 	b.click(`#reports a[href^="/webhooks/"]`)
 	b.shows("MessageStatus")

@@ -40,13 +40,10 @@ func (s *stack) browse(role apitoken.Role, options ...chromedp.ExecAllocatorOpti
 		}
 	}
 	require.NotEmpty(s, path, "the console's tests need a browser: make test installs chromium, or apt-get install chromium")
-	allocator, stop := chromedp.NewExecAllocator(s.Context(), slices.Concat(chromedp.DefaultExecAllocatorOptions[:], []chromedp.ExecAllocatorOption{
+	ctx := s.startBrowser(slices.Concat(chromedp.DefaultExecAllocatorOptions[:], []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1280, 900),
 		chromedp.Flag("force-prefers-reduced-motion", true), // what is looked at is not on its way to what it will be
-	}, options)...)
-	s.Cleanup(stop)
-	ctx, cancel := chromedp.NewContext(allocator)
-	s.Cleanup(cancel)
+	}, options))
 	b := &tab{stack: s, ctx: ctx, base: "http://" + s.app.PrivateAddr()}
 	messages := chromedp.Console(ctx)
 	go func() {
@@ -68,6 +65,25 @@ func (s *stack) browse(role apitoken.Role, options ...chromedp.ExecAllocatorOpti
 	b.do(chromedp.SendKeys(chromedp.CSS(`input[name=token]`), secret+"\n"), chromedp.WaitVisible(chromedp.CSS(`nav.nav`)))
 	require.Contains(s, b.location(), "/businesses?q=nobody", "and comes where it wanted to go")
 	return b
+}
+
+// startBrowser returns the context of a tab whose browser runs. On a loaded machine a browser may not come up in chromedp's
+// time, and a context that failed to start one can't be used again: there are three tries.
+func (s *stack) startBrowser(options []chromedp.ExecAllocatorOption) context.Context {
+	s.Helper()
+	for left := 2; ; left-- {
+		allocator, stop := chromedp.NewExecAllocator(s.Context(), options...)
+		ctx, cancel := chromedp.NewContext(allocator)
+		err := chromedp.Do(ctx) // without a time-out: the browser ends with the context of its first step
+		if err == nil {
+			s.Cleanup(stop)
+			s.Cleanup(cancel)
+			return ctx
+		}
+		stop() // not cancel: it waits for ever for a browser that never began
+		require.Positive(s, left, "the browser does not start: %v", err)
+		s.Logf("the browser did not start, another is tried: %v", err)
+	}
 }
 
 // quiet wants that the browser had nothing to complain of.
