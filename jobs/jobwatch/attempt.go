@@ -2,12 +2,12 @@ package jobwatch
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"time"
 
 	"github.com/riverqueue/river/rivertype"
+	"github.com/tidwall/gjson"
 
 	"onward/jobs/jobtrace"
 )
@@ -40,12 +40,6 @@ type Attempt struct {
 	TraceID   string
 }
 
-// about are the arguments that join an attempt to the rest of its story.
-type about struct {
-	ReceiptID string `json:"receipt_id"`
-	MessageID int64  `json:"message_id"`
-}
-
 func newAttempt(ctx context.Context, job *rivertype.JobRow, err error, took time.Duration) Attempt {
 	a := Attempt{
 		JobID: job.ID, Kind: job.Kind, Queue: job.Queue, Number: job.Attempt, Most: job.MaxAttempts,
@@ -54,10 +48,12 @@ func newAttempt(ctx context.Context, job *rivertype.JobRow, err error, took time
 	if job.AttemptedAt != nil {
 		a.Wait = max(job.AttemptedAt.Sub(job.ScheduledAt), 0)
 	}
-	var args about
-	// Arguments of another shape name nothing.
-	if json.Unmarshal(job.EncodedArgs, &args) == nil {
-		a.ReceiptID, a.MessageID = args.ReceiptID, args.MessageID
+	// What joins an attempt to the rest of its story. Arguments of another shape name nothing.
+	if id := gjson.GetBytes(job.EncodedArgs, "receipt_id"); id.Type == gjson.String {
+		a.ReceiptID = id.Str
+	}
+	if id := gjson.GetBytes(job.EncodedArgs, "message_id"); id.Type == gjson.Number {
+		a.MessageID = id.Int()
 	}
 	return a
 }

@@ -18,6 +18,7 @@ const (
 	roleWeb    = "web"
 	roleWorker = "worker"
 	roleNoop   = "noop"
+	roleRiver  = "river"
 	roleLoad   = "load"
 )
 

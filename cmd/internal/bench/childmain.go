@@ -26,6 +26,8 @@ func Child(ctx context.Context, role string, stdin io.Reader, stdout, stderr io.
 		return c.app(ctx, app.Role(role))
 	case roleNoop:
 		return c.noop(ctx)
+	case roleRiver:
+		return c.river(ctx)
 	case roleLoad:
 		return c.load(ctx)
 	}

@@ -41,28 +41,36 @@ type noopSettings struct {
 	Session     []string      `json:"session,omitempty"` // statements that set up each session
 }
 
-// noop measures River itself, by the method of its own benchmark: jobs that wait, a client whose worker does nothing, the
-// time until the last one is completed. Once with the worker's settings, beside what the worker made of them, and once
-// with those of River's benchmark.
+// noop measures River itself, with jobs that do nothing: as its own benchmark does, on the tables of its own migrations; then
+// on Onward's, with the settings of its benchmark and with the worker's. What the worker made of the same machine stands
+// beside them, as a ratio to each: to the first as the figure that others know, to the last as what is left to gain.
 func (b *bench) noop(ctx context.Context, p *Part) error {
-	own := noopSettings{DatabaseURL: b.dsn, MaxWorkers: b.callbacksAtOnce(), Cooldown: app.FetchCooldown, Poll: workerPoll, Session: app.QueueSession()}
-	theirs := noopSettings{DatabaseURL: b.dsn, MaxWorkers: 2_000, Cooldown: 2 * time.Millisecond, Poll: 20 * time.Millisecond}
 	for round := range b.opts.Rounds {
-		floor := p.line("River no-op, the worker's settings")
-		best := p.line("River no-op, River's benchmark's settings")
+		floor := p.line("River's own benchmark")
+		b.step(PartNoop, round, floor.Name)
+		if err := b.riverOnce(ctx, floor); err != nil {
+			return err
+		}
+		theirs := p.line("River no-op, River's benchmark's settings")
+		own := p.line("River no-op, the worker's settings")
 		for _, run := range []struct {
 			settings noopSettings
 			line     *Line
-		}{{own, floor}, {theirs, best}} {
+		}{
+			{noopSettings{DatabaseURL: b.dsn, MaxWorkers: riverMaxWorkers, Cooldown: riverCooldown, Poll: riverPoll}, theirs},
+			{noopSettings{DatabaseURL: b.dsn, MaxWorkers: b.callbacksAtOnce(), Cooldown: app.FetchCooldown, Poll: workerPoll, Session: app.QueueSession()}, own},
+		} {
 			b.step(PartNoop, round, run.line.Name)
 			if err := b.noopOnce(ctx, run.settings, run.line); err != nil {
 				return err
 			}
 		}
 		if round < len(b.applied) {
-			applied := p.line("worker, one campaign (apply, above)")
-			applied.add(perSecond, b.applied[round])
-			applied.compare(floor)
+			for _, to := range []*Line{floor, own} {
+				applied := p.line("worker, one campaign (apply, above), to " + to.Name)
+				applied.add(perSecond, b.applied[round])
+				applied.compare(to)
+			}
 		}
 	}
 	return nil
