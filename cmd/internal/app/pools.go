@@ -47,8 +47,9 @@ func queueSession(role Role) []string {
 	// Statements are prepared, and PostgreSQL keeps the plan that it makes of them first: made while river_job was empty, a
 	// fetch reads all of it, until somebody analyzes. At 1,000 callbacks a second a worker was twelve seconds behind by
 	// then. Planning anew costs a fraction of a millisecond for a whole batch of jobs. By index always: a fetch of two hundred
-	// jobs looked cheaper to the planner by reading ten thousand.
-	set := []string{`SET plan_cache_mode = force_custom_plan`, `SET enable_seqscan = off`}
+	// jobs looked cheaper to the planner by reading ten thousand. What has no index costs so much in its eyes that it would
+	// compile it each time: the leader's election, every five seconds, for a tenth of a second of a core.
+	set := []string{`SET plan_cache_mode = force_custom_plan`, `SET enable_seqscan = off`, `SET jit = off`}
 	if role.works() && !role.serves() {
 		// A worker's fetches, completions and retries. What a crash of the database forgets of them is done again, as after
 		// a crash of the worker, and changes nothing; a callback would wait for the disk once more on its way. What is

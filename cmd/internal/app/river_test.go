@@ -1,10 +1,12 @@
 package app
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/stretchr/testify/require"
 
@@ -46,4 +48,35 @@ func TestInsertClient_notifiesAtMostOnce(t *testing.T) {
 	last, err := listener.Conn().WaitForNotification(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "end", last.Payload)
+}
+
+// With sequential scans forbidden, a statement over a table without an index costs so much in the planner's eyes that
+// PostgreSQL compiles it, each time, for longer than it runs: River's leader is elected over such a table.
+func TestQueueSession_compilesNothing(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t, pgtest.Schema).Pool
+	conn, err := pool.Acquire(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Conn().Close(t.Context())); conn.Release() }()
+	plan := func() string {
+		rows, err := conn.Query(t.Context(), `EXPLAIN (ANALYZE) SELECT FROM river_leader WHERE elected_at = now()`)
+		require.NoError(t, err)
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		return strings.Join(lines, "\n")
+	}
+	_, err = conn.Exec(t.Context(), strings.Join(QueueSession(), ";"))
+	require.NoError(t, err)
+	require.NotContains(t, plan(), "JIT")
+	if _, err := conn.Exec(t.Context(), `SET jit = on`); err == nil && canCompile(t, conn) {
+		require.Contains(t, plan(), "JIT", "what is asked shows nothing any more")
+	}
+}
+
+// canCompile reports whether the server was built with a compiler and has it installed.
+func canCompile(t *testing.T, conn *pgxpool.Conn) bool {
+	t.Helper()
+	var can bool
+	require.NoError(t, conn.QueryRow(t.Context(), `SELECT pg_jit_available()`).Scan(&can))
+	return can
 }
