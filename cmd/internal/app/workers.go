@@ -24,10 +24,10 @@ import (
 const FetchCooldown = 2 * time.Millisecond
 
 // How many jobs of a queue run at once by default. A callback holds a goroutine and its place in a group, no connection:
-// 400 make groups of a hundred and more under load, which is where a statement's own cost no longer counts
+// 800 make groups of two hundred under load, which is where a statement's own cost no longer counts
 // (docs/benchmarks.md). A text waits for its slot and for the provider, some 150 ms in all. Other jobs hold a connection.
 const (
-	concurrencyCallbacks = 400
+	concurrencyCallbacks = 800
 	concurrencyTexts     = 200
 	concurrencyOthers    = 50
 )
