@@ -33,6 +33,7 @@ type listener struct {
 	addr   string
 	bound  net.Addr
 	done   chan struct{}
+	quiet  bool // see quietListener
 }
 
 func (l *listener) start(ctx context.Context, logger *slog.Logger) error {
@@ -42,6 +43,9 @@ func (l *listener) start(ctx context.Context, logger *slog.Logger) error {
 		return fmt.Errorf("listen on the %s address %s: %w", l.name, l.addr, err)
 	}
 	l.bound, l.done = ln.Addr(), make(chan struct{})
+	if tcp, ok := ln.(*net.TCPListener); ok && l.quiet {
+		ln = quietListener{tcp}
+	}
 	go func() {
 		defer close(l.done)
 		if err := l.server.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
@@ -129,7 +133,7 @@ func (a *App) buildPublic() error {
 	r.Get("/healthz", web.Healthz)
 	hooks.Routes(r)
 	pages.Routes(r)
-	a.public = &listener{name: "public", addr: a.cfg.publicAddr(), server: server(r, a.logger)}
+	a.public = &listener{name: "public", addr: a.cfg.publicAddr(), server: server(r, a.logger), quiet: true}
 	return nil
 }
 
