@@ -9,18 +9,18 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// receiptField is a field of an entry that becomes a column of webhook_events.
-type receiptField struct {
+// field is a field of an entry that becomes a column.
+type field struct {
 	element uint32 // the column's type
 	like    any    // an array of that type, as pgx knows it
 	size    func(e *entry) int
 	append  func(to []byte, e *entry) []byte // in PostgreSQL's binary format
 }
 
-// receiptFields are those of insertReceipts, in its order.
-func receiptFields() [9]receiptField {
+// receiptFields become the columns of storeReceipts, in its order.
+func receiptFields() []field {
 	texts, bytes := pgtype.FlatArray[string]{}, pgtype.FlatArray[[]byte]{}
-	return [...]receiptField{
+	return []field{
 		fieldOf(pgtype.UUIDOID, pgtype.FlatArray[pgtype.UUID]{}, func(e *entry) []byte { return e.id[:] }),
 		fieldOf(pgtype.TextOID, texts, func(e *entry) string { return e.provider }),
 		fieldOf(pgtype.TextOID, texts, func(e *entry) string { return e.kind }),
@@ -29,23 +29,55 @@ func receiptFields() [9]receiptField {
 		fieldOf(pgtype.ByteaOID, bytes, func(e *entry) []byte { return e.body }),
 		fieldOf(pgtype.TextOID, texts, func(e *entry) string { return e.dedupeKey }),
 		fieldOf(pgtype.TextOID, texts, func(e *entry) string { return e.contactKey }),
-		{
-			pgtype.TimestamptzOID,
-			pgtype.FlatArray[time.Time]{},
-			func(*entry) int { return 8 },
-			func(to []byte, e *entry) []byte {
-				const epoch = 946_684_800_000_000 // 2000-01-01, in Unix microseconds
-				return binary.BigEndian.AppendUint64(to, uint64(e.receivedAt.UnixMicro()-epoch))
-			},
-		},
+		timeOf(func(e *entry) time.Time { return e.receivedAt }),
+	}
+}
+
+// jobFields become the columns of enqueueJobs, in its order.
+func jobFields() []field {
+	texts := pgtype.FlatArray[string]{}
+	return []field{
+		fieldOf(pgtype.UUIDOID, pgtype.FlatArray[pgtype.UUID]{}, func(e *entry) []byte { return e.id[:] }),
+		fieldOf(pgtype.TextOID, texts, func(e *entry) []byte { return e.row.args }),
+		timeOf(func(e *entry) time.Time { return e.row.createdAt }),
+		fieldOf(pgtype.TextOID, texts, func(e *entry) string { return e.row.kind }),
+		numberOf(func(e *entry) int16 { return e.row.maxAttempts }),
+		fieldOf(pgtype.TextOID, texts, func(e *entry) []byte { return e.row.metadata }),
+		numberOf(func(e *entry) int16 { return e.row.priority }),
+		fieldOf(pgtype.TextOID, texts, func(e *entry) string { return e.row.queue }),
+		timeOf(func(e *entry) time.Time { return e.row.scheduledAt }),
+		fieldOf(pgtype.TextOID, texts, func(e *entry) string { return e.row.state }),
 	}
 }
 
 // fieldOf is a field that goes over the wire as it is in memory.
-func fieldOf[T string | []byte](element uint32, like any, get func(e *entry) T) receiptField {
-	return receiptField{
+func fieldOf[T string | []byte](element uint32, like any, get func(e *entry) T) field {
+	return field{
 		element, like, func(e *entry) int { return len(get(e)) },
 		func(to []byte, e *entry) []byte { return append(to, get(e)...) },
+	}
+}
+
+// timeOf is a field that becomes a timestamptz.
+func timeOf(get func(e *entry) time.Time) field {
+	return field{
+		pgtype.TimestamptzOID,
+		pgtype.FlatArray[time.Time]{},
+		func(*entry) int { return 8 },
+		func(to []byte, e *entry) []byte {
+			const epoch = 946_684_800_000_000 // 2000-01-01, in Unix microseconds
+			return binary.BigEndian.AppendUint64(to, uint64(get(e).UnixMicro()-epoch))
+		},
+	}
+}
+
+// numberOf is a field that becomes a smallint.
+func numberOf(get func(e *entry) int16) field {
+	return field{
+		pgtype.Int2OID,
+		pgtype.FlatArray[int16]{},
+		func(*entry) int { return 2 },
+		func(to []byte, e *entry) []byte { return binary.BigEndian.AppendUint16(to, uint16(get(e))) },
 	}
 }
 
@@ -53,15 +85,14 @@ func fieldOf[T string | []byte](element uint32, like any, get func(e *entry) T) 
 // buffer that they are collected in begins anew with each statement, and growing it was a fifth of what a web process
 // allocated.
 type column struct {
-	receiptField
+	field
 	entries []*entry
 	reserve int // what this column and those behind it take, in bytes
 }
 
-// columns are the parameters of insertReceipts.
-func columns(entries []*entry) []any {
+// columns are the parameters of a statement: fields of entries.
+func columns(fields []field, entries []*entry) []any {
 	const array, element = 20, 4 // bytes that head an array and each element
-	fields := receiptFields()
 	list := make([]any, len(fields))
 	reserve := 0
 	for n := len(fields) - 1; n >= 0; n-- {
@@ -83,7 +114,7 @@ func (c *column) append(to []byte) []byte {
 	}
 	for _, e := range c.entries {
 		to = binary.BigEndian.AppendUint32(to, uint32(c.size(e)))
-		to = c.receiptField.append(to, e)
+		to = c.field.append(to, e)
 	}
 	return to
 }

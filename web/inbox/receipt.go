@@ -104,6 +104,7 @@ type entry struct {
 	receivedAt time.Time
 	hold       *Hold
 	job        river.JobArgs // nil: stored without effect
+	row        jobRow        // the committer's: what River makes of the job
 	size       int64
 	// traceparent is the caller's span, which a job of a commit that many share would lose; "" where it has none.
 	traceparent string

@@ -39,13 +39,16 @@ func (i *Inbox) store(ctx context.Context, batch []*entry, inserted func()) (sto
 	knowColumns(conn.Conn())
 
 	s := stored{ids: make(map[uuid.UUID]struct{}, len(batch))}
-	// READ COMMITTED is spelled out because insert relies on each statement seeing what was committed before it.
-	err = pipeline.Run(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted},
-		func(first *pgx.Batch) {
-			first.Queue(i.lockTimeout())
-			insertReceipts(first, batch, s.ids)
-		},
-		func(tx pgx.Tx, last *pgx.Batch) error { return i.insert(ctx, tx, last, batch, &s, inserted) })
+	// READ COMMITTED is spelled out because holds rely on each statement seeing what was committed before it.
+	first := &pgx.Batch{}
+	if err = i.insertReceipts(ctx, conn.Conn(), first, batch, s.ids); err == nil {
+		err = pipeline.Run(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted},
+			func(begin *pgx.Batch) { begin.QueuedQueries = append(begin.QueuedQueries, first.QueuedQueries...) },
+			func(tx pgx.Tx, _ *pgx.Batch) error {
+				inserted()
+				return s.addHolds(ctx, tx, batch)
+			})
+	}
 	if err == nil {
 		return s, nil
 	}
@@ -90,13 +93,9 @@ func withCause(ctx context.Context, err error) error {
 	return err
 }
 
-// insert stores, of the receipts that were new, the jobs (or the outcome of those that have none) and the holds.
-func (i *Inbox) insert(ctx context.Context, tx pgx.Tx, last *pgx.Batch, batch []*entry, s *stored, inserted func()) error {
-	var (
-		held    []*entry
-		ignored []uuid.UUID
-		params  []river.InsertManyParams
-	)
+// addHolds stores the holds of the receipts that were new, and adds the jobs' queues.
+func (s *stored) addHolds(ctx context.Context, tx pgx.Tx, batch []*entry) error {
+	var held []*entry
 	for _, e := range batch {
 		if _, ok := s.ids[e.id]; !ok {
 			continue
@@ -104,25 +103,10 @@ func (i *Inbox) insert(ctx context.Context, tx pgx.Tx, last *pgx.Batch, batch []
 		if e.hold != nil {
 			held = append(held, e)
 		}
-		if e.job == nil {
-			ignored = append(ignored, e.id)
-			continue
-		}
-		params = append(params, river.InsertManyParams{Args: e.job, InsertOpts: insertOpts(e)})
-		s.queues = appendQueue(s.queues, e.job)
-	}
-
-	if len(params) > 0 {
-		if _, err := i.opts.River.InsertManyFastTx(ctx, tx, params); err != nil {
-			return fmt.Errorf("insert jobs: %w", err)
+		if e.job != nil && !slices.Contains(s.queues, e.row.queue) {
+			s.queues = append(s.queues, e.row.queue)
 		}
 	}
-	if len(ignored) > 0 {
-		last.Queue(`
-			INSERT INTO receipt_outcomes (receipt_id, outcome)
-			SELECT unnest($1::uuid[]), 'ignored'`, ignored)
-	}
-	inserted()
 	if len(held) == 0 {
 		return nil
 	}
@@ -143,22 +127,62 @@ func insertOpts(e *entry) *river.InsertOpts {
 	return &river.InsertOpts{Metadata: jobtrace.Metadata(e.traceparent)}
 }
 
-// insertReceipts queues the insert of receipts and fills added with the ids of those that were new. Without a conflict
-// target, since the dedupe key is unique in each partition only; it also covers duplicates within the batch.
-func insertReceipts(first *pgx.Batch, batch []*entry, added map[uuid.UUID]struct{}) {
-	// Transactions that insert the same keys in different orders would wait for each other. Stable: of duplicates within
-	// the batch, the first to come is stored.
-	sorted := slices.Clone(batch)
-	slices.SortStableFunc(sorted, func(a, b *entry) int { return cmp.Compare(a.dedupeKey, b.dedupeKey) })
-
-	first.Queue(`
+// storeReceipts stores receipts. Without a conflict target, since the dedupe key is unique in each partition only; it also
+// covers duplicates within the batch.
+const storeReceipts = `
 		INSERT INTO webhook_events (id, provider, kind, query, headers, body, dedupe_key, contact_key, received_at)
 		SELECT id, provider, kind, query, headers::jsonb, body, dedupe_key, NULLIF(contact_key, ''), received_at
 		FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::text[], $9::timestamptz[])
 			AS r (id, provider, kind, query, headers, body, dedupe_key, contact_key, received_at)
 		ON CONFLICT DO NOTHING
-		RETURNING id`,
-		columns(sorted)...).Query(func(rows pgx.Rows) error {
+		RETURNING id`
+
+// enqueueJobs inserts the jobs of those that were new. IS TRUE has them looked up in a hash table: the planner, which knows
+// of no batch how large it will be, would as soon compare each with all.
+const enqueueJobs = `
+		INSERT INTO river_job (args, created_at, kind, max_attempts, metadata, priority, queue, scheduled_at, state)
+		SELECT args::jsonb, created_at, kind, max_attempts, metadata::jsonb, priority, queue, scheduled_at, state::river_job_state
+		FROM unnest($10::uuid[], $11::text[], $12::timestamptz[], $13::text[], $14::smallint[], $15::text[], $16::smallint[], $17::text[],
+				$18::timestamptz[], $19::text[])
+			AS j (receipt_id, args, created_at, kind, max_attempts, metadata, priority, queue, scheduled_at, state)
+		WHERE (receipt_id IN (SELECT id FROM stored)) IS TRUE`
+
+// insertReceipts queues the insert of receipts and, for those that are new, of their jobs, or of the outcome of those that
+// have none. It fills added with the new ones' ids.
+func (i *Inbox) insertReceipts(
+	ctx context.Context, conn *pgx.Conn, first *pgx.Batch, batch []*entry, added map[uuid.UUID]struct{},
+) error {
+	// Transactions that insert the same keys in different orders would wait for each other. Stable: of duplicates within
+	// the batch, the first to come is stored.
+	sorted := slices.Clone(batch)
+	slices.SortStableFunc(sorted, func(a, b *entry) int { return cmp.Compare(a.dedupeKey, b.dedupeKey) })
+
+	first.Queue(i.lockTimeout())
+	insert, args := storeReceipts, columns(receiptFields(), sorted)
+	var (
+		ignored []uuid.UUID
+		toDo    = make([]*entry, 0, len(batch))
+	)
+	for _, e := range batch {
+		if e.job == nil {
+			ignored = append(ignored, e.id)
+		} else {
+			toDo = append(toDo, e)
+		}
+	}
+	var made *jobTx
+	if len(toDo) > 0 {
+		var err error
+		if made, err = i.jobRows(ctx, conn, toDo); err != nil {
+			return err
+		}
+		for n, e := range toDo {
+			e.row = made.rows[n]
+		}
+		insert = "WITH stored AS (" + storeReceipts + "), enqueued AS (" + enqueueJobs + ") SELECT id FROM stored"
+		args = append(args, columns(jobFields(), toDo)...)
+	}
+	first.Queue(insert, args...).Query(func(rows pgx.Rows) error {
 		var id pgtype.UUID
 		_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
 			added[id.Bytes] = struct{}{}
@@ -169,6 +193,19 @@ func insertReceipts(first *pgx.Batch, batch []*entry, added map[uuid.UUID]struct
 		}
 		return nil
 	})
+	if len(ignored) > 0 {
+		first.Queue(`
+			INSERT INTO receipt_outcomes (receipt_id, outcome)
+			SELECT id, 'ignored'
+			FROM webhook_events
+			WHERE id = ANY ($1::uuid[])`, ignored)
+	}
+	if made != nil {
+		for _, s := range made.statements {
+			first.Queue(s.sql, s.args...)
+		}
+	}
+	return nil
 }
 
 // insertHolds queues the insert of holds. The result, the held addresses to which a dispatch was committed whose provider
@@ -205,16 +242,4 @@ func insertHolds(batch *pgx.Batch, held []*entry) map[Hold]bool {
 		return err
 	})
 	return inFlight
-}
-
-// appendQueue adds the job's queue unless it is there.
-func appendQueue(queues []string, job river.JobArgs) []string {
-	queue := river.QueueDefault
-	if withOpts, ok := job.(river.JobArgsWithInsertOpts); ok {
-		queue = cmp.Or(withOpts.InsertOpts().Queue, queue)
-	}
-	if slices.Contains(queues, queue) {
-		return queues
-	}
-	return append(queues, queue)
 }
