@@ -173,6 +173,48 @@ func TestReset_saysThatItIsNotComplete(t *testing.T) {
 	require.ErrorIs(t, err, analytics.ErrRebuilding)
 }
 
+// Plans are kept for a session's life: those that are made while tables are empty must be good for large ones, too.
+func TestAdvance_plansOfEmptyTables(t *testing.T) {
+	t.Parallel()
+	pool := newDB(t)
+	ctx := t.Context()
+	inTx(t, pool, func(tx pgx.Tx) {
+		for n := range 20 {
+			apply(ctx, t, tx, newBusiness(t, pool), lifecycle.SMSSentEvent, strconv.Itoa(n))
+		}
+	})
+	one := pool.Config()
+	one.MaxConns = 1
+	session, err := pgxpool.NewWithConfig(ctx, one)
+	require.NoError(t, err)
+	defer session.Close()
+	scans := func() (list map[string]int64) {
+		list = map[string]int64{}
+		for _, p := range []*pgxpool.Pool{pool, session} {
+			for _, c := range p.AcquireAllIdle(ctx) {
+				_, err := c.Exec(ctx, `SELECT pg_stat_force_next_flush()`)
+				c.Release()
+				require.NoError(t, err)
+			}
+		}
+		rows, err := pool.Query(ctx, `
+			SELECT relname, seq_scan
+			FROM pg_stat_user_tables
+			WHERE relname IN ('businesses', 'messages', 'payments', 'failed_charges', 'analytics_businesses')`)
+		require.NoError(t, err)
+		var name string
+		var n int64
+		_, err = pgx.ForEachRow(rows, []any{&name, &n}, func() error { list[name] = n; return nil })
+		require.NoError(t, err)
+		require.Len(t, list, 5)
+		return list
+	}
+	before := scans()
+	advance(t, session, analytics.AdvanceOptions{Facts: 1})
+	require.Equal(t, before, scans())
+	require.Equal(t, int64(20), contacted(t, pool))
+}
+
 // What a backup brings from another server is not waited for.
 func TestAdvance_targetOfAnotherServer(t *testing.T) {
 	t.Parallel()
