@@ -98,7 +98,10 @@ func (a *App) buildPublic() error {
 	}
 	in, err := inbox.New(inbox.Options{
 		Pool: a.pool, River: inserts, Wake: a.waker.Wake, Clock: a.opts.Clock, Logger: a.logger,
-		Observe: inbox.Observe{Committed: a.metrics.InboxCommitted},
+		Observe: inbox.Observe{Committed: func(receipts int, took time.Duration) {
+			a.waker.Committed(receipts)
+			a.metrics.InboxCommitted(receipts, took)
+		}},
 	})
 	if err != nil {
 		return fmt.Errorf("configure the inbox: %w", err)

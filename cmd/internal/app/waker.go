@@ -5,18 +5,25 @@ import (
 	"encoding/json"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// The least time between two notifications of one process. A burst of commits wakes the workers at its start and at its
-// end; while commits follow each other without a pause, workers are busy, and each wake-up costs a transaction here and a
-// fetch there.
+// The time between two notifications of one process grows with the rate of receipts, from 1 ms to 12 ms at 3,000 a second.
+// Each wake-up costs a transaction here, and a fetch and a group's transaction there: when much arrives, fewer and larger
+// groups are worth more than the wait.
 const (
-	wakeGap     = 1 * time.Millisecond
-	wakeGapBusy = 3 * time.Millisecond
+	minWakeGap   = 1 * time.Millisecond
+	maxWakeGap   = 12 * time.Millisecond
+	wakeGapAtOne = 4 * time.Microsecond // for each receipt a second
 )
+
+// wakeGap is the pause after a notification, at so many receipts a second.
+func wakeGap(perSecond float64) time.Duration {
+	return time.Duration(min(max(perSecond*float64(wakeGapAtOne), float64(minWakeGap)), float64(maxWakeGap)))
+}
 
 // waker tells workers of new jobs after the commit that made them. River's own notification is throttled at
 // the leading edge: a job inserted just after another waits for the next insert, or for the poll a second
@@ -29,6 +36,7 @@ type waker struct {
 	mu      sync.Mutex
 	pending map[string]struct{}
 	signal  chan struct{}
+	arrived atomic.Int64 // receipts since the last notification
 }
 
 func newWaker(pool *pgxpool.Pool, logger *slog.Logger) *waker {
@@ -48,12 +56,15 @@ func (w *waker) Wake(queues []string) {
 	}
 }
 
+// Committed tells how many receipts a commit held.
+func (w *waker) Committed(receipts int) { w.arrived.Add(int64(receipts)) }
+
 // run sends what was asked for until ctx ends.
 func (w *waker) run(ctx context.Context) {
 	gap := time.NewTimer(0)
 	defer gap.Stop()
 	<-gap.C
-	wait := wakeGap
+	perSecond, last := 0.0, time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -61,14 +72,14 @@ func (w *waker) run(ctx context.Context) {
 		case <-w.signal:
 		}
 		w.notify(ctx)
-		gap.Reset(wait)
+		now := time.Now()
+		perSecond = (perSecond + float64(w.arrived.Swap(0))/now.Sub(last).Seconds()) / 2
+		last = now
+		gap.Reset(wakeGap(perSecond))
 		select {
 		case <-ctx.Done():
 			return
 		case <-gap.C:
-		}
-		if wait = wakeGap; len(w.signal) > 0 {
-			wait = wakeGapBusy
 		}
 	}
 }
