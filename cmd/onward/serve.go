@@ -25,7 +25,7 @@ func runWorker(ctx context.Context, t *terminal, args []string) error {
 	fs := t.flags("worker", "[flags]", "Works jobs. Any number of workers, on any number of hosts, share one database.",
 		"onward worker", "onward worker --queues inbound,callbacks,billing --concurrency 100")
 	queues := fs.String("queues", "", "queues to work, separated by commas (default all)")
-	concurrency := fs.Int("concurrency", 0, "jobs of one queue that run at once (default 400 callbacks, 200 texts, 50 of any other queue)")
+	concurrency := fs.Int("concurrency", 0, "jobs of one queue that run at once (default 800 callbacks, 200 texts, 50 of any other queue)")
 	t.settings(fs)
 	if err := parse(fs, args); err != nil {
 		return err

@@ -163,14 +163,22 @@ func TestNextRecipients(t *testing.T) {
 	require.True(t, freeze(t, pool, id, 100))
 	exec(t, pool, `UPDATE businesses SET erased_at = now() WHERE id = 5`)
 
-	list, err := pgstore.NextRecipients(t.Context(), pool, id, "sms", 0, 4)
-	require.NoError(t, err)
-	rest, err := pgstore.NextRecipients(t.Context(), pool, id, "sms", list[3].ID, 4)
-	require.NoError(t, err)
-	var got []string
-	for _, r := range append(list, rest...) {
-		got = append(got, fmt.Sprintf("%d %s", r.ID, r.Skip()))
+	skips := func() (got []string) {
+		list, err := pgstore.NextRecipients(t.Context(), pool, id, "sms", 0, 4)
+		require.NoError(t, err)
+		rest, err := pgstore.NextRecipients(t.Context(), pool, id, "sms", list[3].ID, 4)
+		require.NoError(t, err)
+		for _, r := range append(list, rest...) {
+			got = append(got, fmt.Sprintf("%d %s", r.ID, r.Skip()))
+		}
+		require.Equal(t, []string{"Business 1", "Boston", "+12025551001", "https://new.example"}, []string{list[0].Name, list[0].City, list[0].Address, list[0].SiteURL})
+		return got
 	}
-	require.Equal(t, []string{"1 ", "2 no_address", "3 unsubscribed", "4 suppressed", "5 erased", "6 suppressed"}, got)
-	require.Equal(t, []string{"Business 1", "Boston", "+12025551001", "https://new.example"}, []string{list[0].Name, list[0].City, list[0].Address, list[0].SiteURL})
+	require.Equal(t, []string{"1 ", "2 no_address", "3 unsubscribed", "4 suppressed", "5 erased", "6 suppressed"}, skips())
+
+	// With none that outlived an erasure another question is asked.
+	exec(t, pool, `UPDATE suppressions SET lifted_at = now(), lifted_by = 'test' WHERE address LIKE 'hmac:%'`)
+	require.Equal(t, []string{"1 ", "2 no_address", "3 unsubscribed", "4 suppressed", "5 erased", "6 "}, skips())
+	exec(t, pool, `UPDATE suppressions SET lifted_at = now(), lifted_by = 'test' WHERE lifted_at IS NULL`)
+	require.Equal(t, []string{"1 ", "2 no_address", "3 unsubscribed", "4 ", "5 erased", "6 "}, skips())
 }
