@@ -147,6 +147,9 @@ const enqueueJobs = `
 			AS j (receipt_id, args, created_at, kind, max_attempts, metadata, priority, queue, scheduled_at, state)
 		WHERE (receipt_id IN (SELECT id FROM stored)) IS TRUE`
 
+// storeWithJobs does both.
+const storeWithJobs = "WITH stored AS (" + storeReceipts + "), enqueued AS (" + enqueueJobs + ") SELECT id FROM stored"
+
 // insertReceipts queues the insert of receipts and, for those that are new, of their jobs, or of the outcome of those that
 // have none. It fills added with the new ones' ids.
 func (i *Inbox) insertReceipts(
@@ -179,7 +182,7 @@ func (i *Inbox) insertReceipts(
 		for n, e := range toDo {
 			e.row = made.rows[n]
 		}
-		insert = "WITH stored AS (" + storeReceipts + "), enqueued AS (" + enqueueJobs + ") SELECT id FROM stored"
+		insert = storeWithJobs
 		args = append(args, columns(jobFields(), toDo)...)
 	}
 	first.Queue(insert, args...).Query(func(rows pgx.Rows) error {

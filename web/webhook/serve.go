@@ -107,7 +107,7 @@ func (h *Webhooks) refuse(w http.ResponseWriter, r *http.Request, e endpoint, be
 	case errors.Is(err, inbox.ErrOverloaded):
 		result, level = ResultOverloaded, slog.LevelWarn
 	case errors.Is(err, context.Canceled):
-		level = slog.LevelInfo // the caller hung up, or the process stops
+		level = slog.LevelInfo // the connection broke, or the process stops
 	}
 
 	if status == http.StatusServiceUnavailable {

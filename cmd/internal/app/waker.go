@@ -73,7 +73,8 @@ func (w *waker) run(ctx context.Context) {
 		}
 		w.notify(ctx)
 		now := time.Now()
-		perSecond = (perSecond + float64(w.arrived.Swap(0))/now.Sub(last).Seconds()) / 2
+		took := max(now.Sub(last), minWakeGap) // never 0, whatever the clock
+		perSecond = (perSecond + float64(w.arrived.Swap(0))/took.Seconds()) / 2
 		last = now
 		gap.Reset(wakeGap(perSecond))
 		select {
