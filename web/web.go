@@ -1,5 +1,5 @@
 // Package web holds what every listener shares: the order of middleware, the canonical log line, health. Its
-// sub-packages serve: webhook and track in public, crmapi and metrics in private. It imports nothing of ours.
+// sub-packages serve: webhook and track in public, crmapi and metrics in private. It imports plainhttp, nothing else of ours.
 package web
 
 import (
@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"time"
 
@@ -16,6 +17,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+
+	"onward/web/plainhttp"
 )
 
 // Request is one answered request, for metrics. Route is the pattern, not the path.
@@ -49,10 +52,7 @@ func Common(r chi.Router, o Options) {
 	r.Use(func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			start := time.Now()
-			id := req.Header.Get(requestIDHeader)
-			if id == "" || uuid.Validate(id) != nil { // what is from outside ends up in logs
-				id = uuid.NewString()
-			}
+			id := requestID(req.Header.Get(requestIDHeader))
 			w.Header().Set(requestIDHeader, id)
 			ww := middleware.NewWrapResponseWriter(w, req.ProtoMajor)
 			req, span := o.trace(req, id)
@@ -61,13 +61,15 @@ func Common(r chi.Router, o Options) {
 					if p == http.ErrAbortHandler { //nolint:errorlint,err113 // compared as net/http does
 						panic(p)
 					}
-					o.Logger.LogAttrs(req.Context(), slog.LevelError, "panic", slog.String("request_id", id),
-						slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+					o.panicked(req.Context(), id, p)
 					if ww.Status() == 0 {
 						ww.WriteHeader(http.StatusInternalServerError)
 					}
 				}
-				o.done(req, span, id, ww, time.Since(start))
+				o.done(req.Context(), span, answered{
+					id: id, method: req.Method, route: chi.RouteContext(req.Context()).RoutePattern(), code: ww.Status(),
+					receipt: ww.Header().Get(receiptIDHeader), took: time.Since(start),
+				})
 			}()
 			next.ServeHTTP(ww, req)
 		})
@@ -91,13 +93,62 @@ func (o *Options) trace(req *http.Request, id string) (*http.Request, trace.Span
 	return req.WithContext(ctx), span
 }
 
+// Plain does the same for a handler of plain requests on one route.
+func Plain(o Options, route string, next plainhttp.Handler) plainhttp.Handler {
+	return func(ctx context.Context, r *plainhttp.Request) (a plainhttp.Answer) {
+		start := time.Now()
+		id := requestID(r.Header.Get(requestIDHeader))
+		var span trace.Span
+		if o.Tracer != nil {
+			var req *http.Request
+			req, span = o.trace((&http.Request{Method: r.Method, URL: &url.URL{Path: r.Path, RawQuery: r.Query}}).WithContext(ctx), id)
+			ctx = req.Context()
+		}
+		defer func() {
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler { //nolint:errorlint,err113 // compared as net/http does
+					panic(p)
+				}
+				o.panicked(ctx, id, p)
+				a = plainhttp.Answer{Status: http.StatusInternalServerError}
+			}
+			o.done(ctx, span, answered{
+				id: id, method: r.Method, route: route, code: a.Status, receipt: plainhttp.Header(a.Header).Get(receiptIDHeader),
+				took: time.Since(start),
+			})
+			a.Header = append(a.Header, plainhttp.Field{Name: requestIDHeader, Value: id})
+		}()
+		return next(ctx, r)
+	}
+}
+
+// requestID is the one that a request brings, or a new one: what is from outside ends up in logs.
+func requestID(brought string) string {
+	if brought == "" || uuid.Validate(brought) != nil {
+		return uuid.NewString()
+	}
+	return brought
+}
+
+func (o *Options) panicked(ctx context.Context, id string, p any) {
+	o.Logger.LogAttrs(ctx, slog.LevelError, "panic", slog.String("request_id", id),
+		slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+}
+
+// answered is what is told of a request.
+type answered struct {
+	id, method, route string
+	code              int
+	receipt           string // "" for none
+	took              time.Duration
+}
+
 // done tells of an answered request.
-func (o *Options) done(req *http.Request, span trace.Span, id string, w middleware.WrapResponseWriter, took time.Duration) {
-	code := w.Status()
+func (o *Options) done(ctx context.Context, span trace.Span, a answered) {
+	code, route := a.code, a.route
 	if code == 0 {
 		code = http.StatusOK
 	}
-	route := chi.RouteContext(req.Context()).RoutePattern()
 	if route == "" || code == http.StatusNotFound {
 		route = "(none)" // whatever strangers ask for must not become a label
 	}
@@ -106,30 +157,29 @@ func (o *Options) done(req *http.Request, span trace.Span, id string, w middlewa
 		level = slog.LevelDebug
 	}
 	attrs := [6]slog.Attr{
-		slog.String("request_id", id), slog.String("method", req.Method),
-		slog.String("route", route), slog.Int("code", code), slog.Duration("took", took),
+		slog.String("request_id", a.id), slog.String("method", a.method),
+		slog.String("route", route), slog.Int("code", code), slog.Duration("took", a.took),
 	}
 	n := 5
-	receipt := w.Header().Get(receiptIDHeader)
-	if receipt != "" {
-		attrs[n] = slog.String("receipt_id", receipt)
+	if a.receipt != "" {
+		attrs[n] = slog.String("receipt_id", a.receipt)
 		n++
 	}
-	o.Logger.LogAttrs(req.Context(), level, "request", attrs[:n]...)
+	o.Logger.LogAttrs(ctx, level, "request", attrs[:n]...)
 	traceID := ""
 	if span != nil {
 		if sc := span.SpanContext(); sc.IsSampled() {
 			traceID = sc.TraceID().String()
 		}
-		span.SetName(req.Method + " " + route)
-		span.SetAttributes(attribute.String("http.route", route), attribute.Int("http.response.status_code", code), attribute.String("receipt.id", receipt))
+		span.SetName(a.method + " " + route)
+		span.SetAttributes(attribute.String("http.route", route), attribute.Int("http.response.status_code", code), attribute.String("receipt.id", a.receipt))
 		if code >= http.StatusInternalServerError {
 			span.SetStatus(codes.Error, http.StatusText(code))
 		}
 		span.End()
 	}
 	if o.Observe != nil {
-		o.Observe(Request{Route: route, Method: req.Method, Code: code, Took: took, TraceID: traceID})
+		o.Observe(Request{Route: route, Method: a.method, Code: code, Took: a.took, TraceID: traceID})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"onward/jobs"
 	"onward/web/inbox"
+	"onward/web/plainhttp"
 )
 
 // kindUnknown is the kind of an event that names none.
@@ -16,12 +17,12 @@ func (h *Webhooks) recurrenteEvent() endpoint {
 	return endpoint{
 		provider: jobs.ProviderRecurrente,
 		unsigned: http.StatusUnauthorized,
-		read: func(r *http.Request, body []byte) (inbox.Receipt, int, error) {
-			id, secret, err := h.recurrente.Verify(r.Header, body)
+		read: func(r *plainhttp.Request) (inbox.Receipt, int, error) {
+			id, secret, err := h.recurrente.Verify(r.Header, r.Body)
 			if err != nil {
 				return inbox.Receipt{}, secret, err
 			}
-			event, err := parseObject(body)
+			event, err := parseObject(r.Body)
 			if err != nil {
 				return inbox.Receipt{}, secret, err
 			}
@@ -42,6 +43,6 @@ func (h *Webhooks) recurrenteEvent() endpoint {
 			}
 			return receipt, secret, nil
 		},
-		accepted: func(w http.ResponseWriter) { w.WriteHeader(http.StatusOK) },
+		accepted: plainhttp.Answer{Status: http.StatusOK},
 	}
 }

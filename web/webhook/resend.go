@@ -6,6 +6,7 @@ import (
 
 	"onward/jobs"
 	"onward/web/inbox"
+	"onward/web/plainhttp"
 )
 
 // kindComplained is Resend's name of a spam complaint, which is an opt-out.
@@ -16,12 +17,12 @@ func (h *Webhooks) resendEvent() endpoint {
 	return endpoint{
 		provider: jobs.ProviderResend,
 		unsigned: http.StatusUnauthorized,
-		read: func(r *http.Request, body []byte) (inbox.Receipt, int, error) {
-			id, secret, err := h.resend.Verify(r.Header, body)
+		read: func(r *plainhttp.Request) (inbox.Receipt, int, error) {
+			id, secret, err := h.resend.Verify(r.Header, r.Body)
 			if err != nil {
 				return inbox.Receipt{}, secret, err
 			}
-			event, err := parseObject(body)
+			event, err := parseObject(r.Body)
 			if err != nil {
 				return inbox.Receipt{}, secret, err
 			}
@@ -36,6 +37,6 @@ func (h *Webhooks) resendEvent() endpoint {
 			}
 			return receipt, secret, nil
 		},
-		accepted: func(w http.ResponseWriter) { w.WriteHeader(http.StatusOK) },
+		accepted: plainhttp.Answer{Status: http.StatusOK},
 	}
 }

@@ -9,11 +9,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"onward/jobs/jobtrace"
 	"onward/web/inbox"
+	"onward/web/plainhttp"
 )
 
 const (
@@ -39,61 +43,90 @@ type endpoint struct {
 	unsigned int // the status that answers a bad signature
 
 	// read verifies a request, before it looks at anything else in it, and returns the receipt and the index of the secret
-	// that matched, or -1. It need not set what serve fills in.
-	read func(r *http.Request, body []byte) (inbox.Receipt, int, error)
+	// that matched, or -1. It need not set what answer fills in.
+	read func(r *plainhttp.Request) (inbox.Receipt, int, error)
 
-	// accepted writes the answer to a receipt that is stored.
-	accepted func(w http.ResponseWriter)
+	// accepted is the answer to a receipt that is stored, whether it arrives or not.
+	accepted plainhttp.Answer
 }
 
-// serve is the one way in: size, signature, shape, inbox, in this order. The method is the router's business.
+// arrival is when a request came: for measuring, and by the clock of the receipt.
+type arrival struct{ begun, receivedAt time.Time }
+
+func (h *Webhooks) arrived() arrival { return arrival{time.Now(), h.opts.Clock()} }
+
+// plain is the endpoint for plain requests.
+func (h *Webhooks) plain(e endpoint) plainhttp.Handler {
+	return func(ctx context.Context, r *plainhttp.Request) plainhttp.Answer {
+		return h.answer(ctx, e, r, h.arrived())
+	}
+}
+
+// serve is the endpoint for all that net/http reads. The method is the router's business.
 func (h *Webhooks) serve(e endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		begun, receivedAt := time.Now(), h.opts.Clock()
-
-		body, err := readBody(w, r)
-		if err != nil {
-			h.refuse(w, r, e, begun, -1, err)
-			return
+		at := h.arrived()
+		asked := &plainhttp.Request{
+			Method: r.Method, Target: requestTarget(r), Path: r.URL.Path, Query: r.URL.RawQuery, Header: headersThatMatter(r.Header),
 		}
-		receipt, secret, err := e.read(r, body)
-		if err != nil {
-			h.refuse(w, r, e, begun, secret, err)
-			return
-		}
-
-		receipt.Provider = e.provider
-		receipt.Query = r.URL.RawQuery
-		receipt.Headers = headersThatMatter(r.Header)
-		receipt.Body = body
-		receipt.ReceivedAt = receivedAt
-
-		id, result, err := h.opts.Inbox.Accept(r.Context(), receipt)
-		if err != nil {
-			h.refuse(w, r, e, begun, secret, err)
-			return
-		}
-		if result == inbox.Duplicate {
-			h.observe(r, e, begun, secret, ResultDuplicate)
+		var (
+			answer plainhttp.Answer
+			err    error
+		)
+		if asked.Body, err = readBody(w, r); err != nil {
+			answer = h.refuse(r.Context(), asked, e, at, -1, err)
 		} else {
-			w.Header().Set(receiptHeader, id.String())
-			h.observe(r, e, begun, secret, ResultAccepted)
+			answer = h.answer(r.Context(), e, asked, at)
 		}
-		e.accepted(w)
+		for _, f := range answer.Header {
+			w.Header().Set(f.Name, f.Value)
+		}
+		w.WriteHeader(answer.Status)
+		_, _ = io.WriteString(w, answer.Body)
 	}
+}
+
+// answer is the one way in: signature, shape, inbox, in this order.
+func (h *Webhooks) answer(ctx context.Context, e endpoint, r *plainhttp.Request, at arrival) plainhttp.Answer {
+	receipt, secret, err := e.read(r)
+	if err != nil {
+		return h.refuse(ctx, r, e, at, secret, err)
+	}
+
+	receipt.Provider = e.provider
+	receipt.Query = r.Query
+	receipt.Headers = kept(r.Header)
+	receipt.Body = r.Body
+	receipt.ReceivedAt = at.receivedAt
+
+	id, result, err := h.opts.Inbox.Accept(ctx, receipt)
+	if err != nil {
+		return h.refuse(ctx, r, e, at, secret, err)
+	}
+	answer := e.accepted
+	answer.Header = append(make([]plainhttp.Field, 0, 3), answer.Header...) // the listener names the request, too
+	if result == inbox.Duplicate {
+		h.observe(ctx, e, at, secret, ResultDuplicate)
+		return answer
+	}
+	h.observe(ctx, e, at, secret, ResultAccepted)
+	answer.Header = append(answer.Header, plainhttp.Field{Name: receiptHeader, Value: id.String()})
+	return answer
 }
 
 // receiptHeader names the receipt to whoever reads the answer: the listener's log, and the provider's own.
 const receiptHeader = "X-Receipt-Id"
 
-func (h *Webhooks) observe(r *http.Request, e endpoint, begun time.Time, secret int, result string) {
+func (h *Webhooks) observe(ctx context.Context, e endpoint, at arrival, secret int, result string) {
 	h.opts.Observe(Answered{
-		Provider: e.provider, Result: result, Secret: secret, Took: time.Since(begun), TraceID: jobtrace.TraceID(r.Context()),
+		Provider: e.provider, Result: result, Secret: secret, Took: time.Since(at.begun), TraceID: jobtrace.TraceID(ctx),
 	})
 }
 
 // refuse answers a request that was not accepted: with a status and nothing else.
-func (h *Webhooks) refuse(w http.ResponseWriter, r *http.Request, e endpoint, begun time.Time, secret int, err error) {
+func (h *Webhooks) refuse(
+	ctx context.Context, r *plainhttp.Request, e endpoint, at arrival, secret int, err error,
+) plainhttp.Answer {
 	result, status, level := ResultError, http.StatusServiceUnavailable, slog.LevelError
 	switch {
 	case errors.Is(err, errTooLarge):
@@ -110,15 +143,16 @@ func (h *Webhooks) refuse(w http.ResponseWriter, r *http.Request, e endpoint, be
 		level = slog.LevelInfo // the connection broke, or the process stops
 	}
 
-	if status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", retryAfter)
-	}
-	w.WriteHeader(status)
-
-	h.observe(r, e, begun, secret, result)
-	h.opts.Logger.LogAttrs(r.Context(), level, "webhook not accepted",
-		slog.String("provider", e.provider), slog.String("path", r.URL.Path), slog.String("result", result),
+	h.observe(ctx, e, at, secret, result)
+	h.opts.Logger.LogAttrs(ctx, level, "webhook not accepted",
+		slog.String("provider", e.provider), slog.String("path", r.Path), slog.String("result", result),
 		slog.Int("status", status), slog.Any("error", err))
+
+	answer := plainhttp.Answer{Status: status}
+	if status == http.StatusServiceUnavailable {
+		answer.Header = []plainhttp.Field{{Name: "Retry-After", Value: retryAfter}}
+	}
+	return answer
 }
 
 // readBody reads at most maxBody bytes, whatever Content-Length says.
@@ -158,20 +192,56 @@ func readExactly(r io.Reader, body []byte) ([]byte, error) {
 	return body, nil
 }
 
-// headersThatMatter picks what proves where a request came from and what tells deliveries apart.
-func headersThatMatter(h http.Header) []inbox.Header {
-	kept := make([]inbox.Header, 0, 4)
-	for _, name := range [...]string{
-		"Content-Type", "User-Agent",
+// requestTarget is the path and query as they were sent: what is signed is bytes, not their meaning.
+func requestTarget(r *http.Request) string {
+	if strings.HasPrefix(r.RequestURI, "/") {
+		return r.RequestURI
+	}
+	return r.URL.RequestURI() // a proxy may send the absolute form
+}
+
+// matters are the headers that prove where a request came from and tell deliveries apart.
+func matters(name string) bool {
+	switch name {
+	case "Content-Type", "User-Agent",
 		"X-Twilio-Signature", "I-Twilio-Idempotency-Token",
 		"Svix-Id", "Svix-Timestamp", "Svix-Signature",
-		"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature",
-	} {
-		if values := h[name]; len(values) > 0 {
-			kept = append(kept, inbox.Header{Name: name, Values: values})
+		"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature":
+		return true
+	}
+	return false
+}
+
+// headersThatMatter picks them from what net/http read, in the order of their names.
+func headersThatMatter(h http.Header) plainhttp.Header {
+	var list plainhttp.Header
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		if !matters(name) {
+			continue
+		}
+		for _, value := range h[name] {
+			list = append(list, plainhttp.Field{Name: name, Value: value})
 		}
 	}
-	return kept
+	return list
+}
+
+// kept are the headers that a receipt keeps, each name once.
+func kept(h plainhttp.Header) []inbox.Header {
+	list, values := make([]inbox.Header, 0, 4), make([]string, 0, len(h))
+	for n, f := range h {
+		if !matters(f.Name) || slices.ContainsFunc(h[:n], func(before plainhttp.Field) bool { return before.Name == f.Name }) {
+			continue
+		}
+		from := len(values)
+		for _, other := range h[n:] {
+			if other.Name == f.Name {
+				values = append(values, other.Value)
+			}
+		}
+		list = append(list, inbox.Header{Name: f.Name, Values: values[from:len(values):len(values)]})
+	}
+	return list
 }
 
 // hashOf stands in for an identity that a body does not state.

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -46,9 +45,12 @@ func NewSvixVerifier(secrets []string, clock func() time.Time) (*SvixVerifier, e
 	return v, nil
 }
 
+// header is a request's, whoever read it.
+type header interface{ Get(name string) string }
+
 // Verify returns the delivery's id, the same on every attempt, and the index of the secret that signed it; with
 // ErrStaleTimestamp, too.
-func (v *SvixVerifier) Verify(h http.Header, body []byte) (id string, secret int, err error) {
+func (v *SvixVerifier) Verify(h header, body []byte) (id string, secret int, err error) {
 	id, timestamp, signatures := svixHeaders(h)
 	if id == "" || timestamp == "" || signatures == "" {
 		return "", -1, fmt.Errorf("%w: a header is missing", ErrBadSignature)
@@ -71,7 +73,7 @@ func (v *SvixVerifier) Verify(h http.Header, body []byte) (id string, secret int
 }
 
 // svixHeaders takes all three from one family, so that none comes from elsewhere.
-func svixHeaders(h http.Header) (id, timestamp, signatures string) {
+func svixHeaders(h header) (id, timestamp, signatures string) {
 	for _, family := range []string{"Svix-", "Webhook-"} {
 		id, timestamp, signatures = h.Get(family+"Id"), h.Get(family+"Timestamp"), h.Get(family+"Signature")
 		if id != "" && timestamp != "" && signatures != "" {

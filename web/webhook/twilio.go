@@ -3,13 +3,13 @@ package webhook
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
 
 	"onward/jobs"
 	"onward/web/inbox"
+	"onward/web/plainhttp"
 )
 
 // emptyTwiML tells Twilio to answer the sender nothing: Twilio itself answers STOP, START and HELP.
@@ -23,13 +23,13 @@ func (h *Webhooks) twilioStatus() endpoint {
 	return endpoint{
 		provider: jobs.ProviderTwilio,
 		unsigned: http.StatusForbidden,
-		read: func(r *http.Request, body []byte) (inbox.Receipt, int, error) {
-			form, token, err := h.readTwilio(r, body)
+		read: func(r *plainhttp.Request) (inbox.Receipt, int, error) {
+			form, token, err := h.readTwilio(r)
 			if err != nil {
 				return inbox.Receipt{}, token, err
 			}
 			if form == nil {
-				return inbox.Receipt{Kind: jobs.KindMessageStatus + jsonSuffix, DedupeKey: "ts:" + hashOf(body)}, token, nil
+				return inbox.Receipt{Kind: jobs.KindMessageStatus + jsonSuffix, DedupeKey: "ts:" + hashOf(r.Body)}, token, nil
 			}
 
 			// A message passes each status once, so the pair names the report: repeats carry nothing new. Either field of each
@@ -38,14 +38,14 @@ func (h *Webhooks) twilioStatus() endpoint {
 			status := cmp.Or(form.Get("MessageStatus"), form.Get("SmsStatus"))
 			receipt := inbox.Receipt{Kind: jobs.KindMessageStatus, DedupeKey: "ts:" + sid + ":" + status}
 			if sid == "" || status == "" {
-				receipt.DedupeKey = "ts:" + hashOf(body)
+				receipt.DedupeKey = "ts:" + hashOf(r.Body)
 			}
 			if to, ok := phoneAddress(form.Get("To")); ok {
 				receipt.ContactKey = jobs.ChannelSMS + ":" + to
 			}
 			return receipt, token, nil
 		},
-		accepted: func(w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) },
+		accepted: plainhttp.Answer{Status: http.StatusNoContent},
 	}
 }
 
@@ -54,16 +54,16 @@ func (h *Webhooks) twilioInbound() endpoint {
 	return endpoint{
 		provider: jobs.ProviderTwilio,
 		unsigned: http.StatusForbidden,
-		read: func(r *http.Request, body []byte) (inbox.Receipt, int, error) {
-			form, token, err := h.readTwilio(r, body)
+		read: func(r *plainhttp.Request) (inbox.Receipt, int, error) {
+			form, token, err := h.readTwilio(r)
 			if err != nil {
 				return inbox.Receipt{}, token, err
 			}
 			if form == nil {
-				return inbox.Receipt{Kind: jobs.KindInboundMessage + jsonSuffix, DedupeKey: "ti:" + hashOf(body)}, token, nil
+				return inbox.Receipt{Kind: jobs.KindInboundMessage + jsonSuffix, DedupeKey: "ti:" + hashOf(r.Body)}, token, nil
 			}
 
-			sid := cmp.Or(form.Get("MessageSid"), form.Get("SmsMessageSid"), form.Get("SmsSid"), hashOf(body))
+			sid := cmp.Or(form.Get("MessageSid"), form.Get("SmsMessageSid"), form.Get("SmsSid"), hashOf(r.Body))
 			receipt := inbox.Receipt{Kind: jobs.KindInboundMessage, DedupeKey: "ti:" + sid}
 			if from, ok := phoneAddress(form.Get("From")); ok {
 				receipt.Hold = &inbox.Hold{Channel: jobs.ChannelSMS, Address: from}
@@ -71,17 +71,15 @@ func (h *Webhooks) twilioInbound() endpoint {
 			}
 			return receipt, token, nil
 		},
-		accepted: func(w http.ResponseWriter) {
-			w.Header().Set("Content-Type", "text/xml")
-			// The receipt is stored, whether the answer arrives or not.
-			_, _ = io.WriteString(w, emptyTwiML)
+		accepted: plainhttp.Answer{
+			Status: http.StatusOK, Header: []plainhttp.Field{{Name: "Content-Type", Value: "text/xml"}}, Body: emptyTwiML,
 		},
 	}
 }
 
 // readTwilio verifies a request and returns its parameters; nil for a JSON body, which is signed in a way of its own. The
 // signature covers the decoded parameters, so a form must be parsed first; a request without a signature is not.
-func (h *Webhooks) readTwilio(r *http.Request, body []byte) (Form, int, error) {
+func (h *Webhooks) readTwilio(r *plainhttp.Request) (Form, int, error) {
 	signature := r.Header.Get("X-Twilio-Signature")
 	if signature == "" {
 		return nil, -1, fmt.Errorf("%w: none given", ErrBadSignature)
@@ -99,26 +97,18 @@ func (h *Webhooks) readTwilio(r *http.Request, body []byte) (Form, int, error) {
 	}
 	switch mediaType {
 	case "application/json":
-		token, err := h.twilio.VerifyBody(requestTarget(r), body, signature)
+		token, err := h.twilio.VerifyBody(r.Target, r.Body, signature)
 		return nil, token, err
 	case aForm:
-		form, err := ParseForm(body)
+		form, err := ParseForm(r.Body)
 		if err != nil {
 			return nil, -1, err
 		}
-		token, err := h.twilio.VerifyForm(requestTarget(r), form, signature)
+		token, err := h.twilio.VerifyForm(r.Target, form, signature)
 		return form, token, err
 	default:
 		return nil, -1, fmt.Errorf("%w: neither a form nor JSON", errMalformed)
 	}
-}
-
-// requestTarget is the path and query as they were sent: what is signed is bytes, not their meaning.
-func requestTarget(r *http.Request) string {
-	if strings.HasPrefix(r.RequestURI, "/") {
-		return r.RequestURI
-	}
-	return r.URL.RequestURI() // a proxy may send the absolute form
 }
 
 // phoneAddress takes a channel's prefix (whatsapp:+1…) off a number. It is not ok for what is no number: a short code or a

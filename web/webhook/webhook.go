@@ -2,7 +2,7 @@
 // it to the inbox; it answers only when the receipt is committed. It knows no lifecycle, reads no table and calls no
 // provider.
 //
-// It may import jobs, jobs/jobtrace and web/inbox, nothing else of ours.
+// It may import jobs, jobs/jobtrace, web/inbox and web/plainhttp, nothing else of ours.
 package webhook
 
 import (
@@ -17,6 +17,7 @@ import (
 
 	"onward/jobs"
 	"onward/web/inbox"
+	"onward/web/plainhttp"
 )
 
 // Acceptor stores receipts; *inbox.Inbox is one.
@@ -131,16 +132,34 @@ func (h *Webhooks) Providers() []string {
 	return providers
 }
 
-// Routes mounts the endpoints of the providers whose secrets are set.
-func (h *Webhooks) Routes(r chi.Router) {
+// endpoints are those of the providers whose secrets are set, by path.
+func (h *Webhooks) endpoints() map[string]endpoint {
+	list := map[string]endpoint{}
 	if h.twilio != nil {
-		r.Post("/webhooks/twilio/status", h.serve(h.twilioStatus()))
-		r.Post("/webhooks/twilio/inbound", h.serve(h.twilioInbound()))
+		list["/webhooks/twilio/status"] = h.twilioStatus()
+		list["/webhooks/twilio/inbound"] = h.twilioInbound()
 	}
 	if h.recurrente != nil {
-		r.Post("/webhooks/recurrente", h.serve(h.recurrenteEvent()))
+		list["/webhooks/recurrente"] = h.recurrenteEvent()
 	}
 	if h.resend != nil {
-		r.Post("/webhooks/resend", h.serve(h.resendEvent()))
+		list["/webhooks/resend"] = h.resendEvent()
 	}
+	return list
+}
+
+// Routes mounts the endpoints of the providers whose secrets are set.
+func (h *Webhooks) Routes(r chi.Router) {
+	for path, e := range h.endpoints() {
+		r.Post(path, h.serve(e))
+	}
+}
+
+// Plain are the same endpoints for plain requests, by path.
+func (h *Webhooks) Plain() map[string]plainhttp.Handler {
+	list := map[string]plainhttp.Handler{}
+	for path, e := range h.endpoints() {
+		list[path] = h.plain(e)
+	}
+	return list
 }

@@ -174,7 +174,7 @@ func (a *App) Start(ctx context.Context) error {
 		if l == nil {
 			continue
 		}
-		if err := l.start(ctx, a.logger); err != nil {
+		if err := l.start(ctx); err != nil {
 			return errors.Join(err, a.Stop(ctx))
 		}
 	}

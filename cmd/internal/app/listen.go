@@ -22,48 +22,69 @@ import (
 	"onward/web/crmapi"
 	"onward/web/inbox"
 	"onward/web/jobsui"
+	"onward/web/plainhttp"
 	"onward/web/track"
 	"onward/web/webhook"
 )
 
-// listener is an HTTP server that is bound when it starts.
+// listener is a door that is bound when it starts.
 type listener struct {
 	name   string
-	server *http.Server
 	addr   string
 	bound  net.Addr
-	done   chan struct{}
-	quiet  bool // see quietListener
+	server doorServer
 }
 
-func (l *listener) start(ctx context.Context, logger *slog.Logger) error {
+// doorServer serves what a listener is bound to: one of net/http or of plainhttp.
+type doorServer interface {
+	Start(l *net.TCPListener)
+	Shutdown(ctx context.Context) error
+}
+
+func (l *listener) start(ctx context.Context) error {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", l.addr)
 	if err != nil {
 		return fmt.Errorf("listen on the %s address %s: %w", l.name, l.addr, err)
 	}
-	l.bound, l.done = ln.Addr(), make(chan struct{})
-	if tcp, ok := ln.(*net.TCPListener); ok && l.quiet {
-		ln = quietListener{tcp}
-	}
-	go func() {
-		defer close(l.done)
-		if err := l.server.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			logger.Error("serve", "listener", l.name, "error", err)
-		}
-	}()
+	l.bound = ln.Addr()
+	tcp, _ := ln.(*net.TCPListener) // which it is, on a tcp network
+	l.server.Start(tcp)
 	return nil
 }
 
 func (l *listener) stop(ctx context.Context) error {
-	if l.done == nil {
+	if l.bound == nil {
 		return nil
 	}
-	err := l.server.Shutdown(ctx)
+	return l.server.Shutdown(ctx)
+}
+
+// netHTTP serves by net/http alone.
+type netHTTP struct {
+	*http.Server
+	logger *slog.Logger
+	done   chan struct{}
+}
+
+// Start serves until Shutdown.
+func (s *netHTTP) Start(l *net.TCPListener) {
+	s.done = make(chan struct{})
+	go func() {
+		defer close(s.done)
+		if err := s.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			s.logger.Error("serve", "listener", l.Addr().String(), "error", err)
+		}
+	}()
+}
+
+// Shutdown lets requests end, and cuts them off when ctx does.
+func (s *netHTTP) Shutdown(ctx context.Context) error {
+	err := s.Server.Shutdown(ctx)
 	if err != nil {
-		err = errors.Join(err, l.server.Close())
+		err = errors.Join(err, s.Close())
 	}
-	<-l.done
+	<-s.done
 	return err
 }
 
@@ -132,11 +153,20 @@ func (a *App) buildPublic() error {
 		return fmt.Errorf("configure tracking: %w", err)
 	}
 	r := chi.NewRouter()
-	web.Common(r, web.Options{Logger: a.logger, Observe: a.metrics.HTTP, Tracer: a.tracing.requests(), Parent: publicParent})
+	each := web.Options{Logger: a.logger, Observe: a.metrics.HTTP, Tracer: a.tracing.requests(), Parent: publicParent}
+	web.Common(r, each)
 	r.Get("/healthz", web.Healthz)
 	hooks.Routes(r)
 	pages.Routes(r)
-	a.public = &listener{name: "public", addr: a.cfg.publicAddr(), server: server(r, a.logger), quiet: true}
+	plain := hooks.Plain()
+	for path, h := range plain {
+		plain[path] = web.Plain(each, path, h)
+	}
+	door, err := plainhttp.New(plainhttp.Options{HTTP: server(r, a.logger), Routes: plain, Logger: a.logger})
+	if err != nil {
+		return fmt.Errorf("configure the public listener: %w", err)
+	}
+	a.public = &listener{name: "public", addr: a.cfg.publicAddr(), server: door}
 	return nil
 }
 
@@ -203,7 +233,7 @@ func (a *App) buildPrivate() error {
 		r.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		r.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	})
-	a.private = &listener{name: "private", addr: a.cfg.privateAddr(a.opts.Role), server: server(r, a.logger)}
+	a.private = &listener{name: "private", addr: a.cfg.privateAddr(a.opts.Role), server: &netHTTP{Server: server(r, a.logger), logger: a.logger}}
 	return nil
 }
 

@@ -56,7 +56,8 @@ func rules() []rule {
 
 		{packages: "web", ours: []string{"web/..."}},
 		{packages: "web/..."},
-		{packages: "web/webhook/...", ours: []string{"web/webhook/...", "web/inbox", "jobs", "jobs/jobtrace"}},
+		{packages: "web/plainhttp", theirs: stdlibAlone},
+		{packages: "web/webhook/...", ours: []string{"web/webhook/...", "web/inbox", "web/plainhttp", "jobs", "jobs/jobtrace"}},
 		{packages: "web/inbox/...", ours: []string{"web/inbox/...", "jobs", "jobs/jobtrace", "jobs/pipeline"}},
 		{packages: "web/track/...", ours: []string{"web/track/...", "web/inbox", "jobs", "jobs/tracktoken"}},
 		{packages: "web/crmapi/...", ours: slices.Concat(store, small, []string{"web/crmapi/...", "jobs", "jobs/jobadmin"})},

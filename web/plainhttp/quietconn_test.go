@@ -1,4 +1,4 @@
-package app
+package plainhttp
 
 import (
 	"bufio"
@@ -13,6 +13,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
+
+// quietListener has net/http serve quiet connections from their first byte on.
+type quietListener struct{ *net.TCPListener }
+
+func (l quietListener) Accept() (net.Conn, error) {
+	c, err := l.AcceptTCP()
+	if err != nil {
+		return nil, err
+	}
+	return &quietConn{TCPConn: c}, nil
+}
 
 // serveQuietly serves on a quietListener and returns its address.
 func serveQuietly(t *testing.T, h http.HandlerFunc) string {
