@@ -165,7 +165,12 @@ func (o *Options) done(ctx context.Context, span trace.Span, a answered) {
 		attrs[n] = slog.String("receipt_id", a.receipt)
 		n++
 	}
-	o.Logger.LogAttrs(ctx, level, "request", attrs[:n]...)
+	// By hand, since LogAttrs looks up who called it, for a line that says it anyway.
+	if h := o.Logger.Handler(); h.Enabled(ctx, level) {
+		line := slog.NewRecord(time.Now(), level, "request", 0)
+		line.AddAttrs(attrs[:n]...)
+		_ = h.Handle(ctx, line)
+	}
 	traceID := ""
 	if span != nil {
 		if sc := span.SpanContext(); sc.IsSampled() {
