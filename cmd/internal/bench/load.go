@@ -250,6 +250,7 @@ type callbackSender struct {
 	conn      net.Conn
 	in        *bufio.Reader
 	out       []byte
+	by        time.Time // the connection's deadline
 }
 
 // answerPatience is longer than the slowest answer: an opt-out's.
@@ -261,7 +262,7 @@ func (s *callbackSender) dial(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connect to the web process: %w", err)
 	}
-	s.conn, s.in = conn, bufio.NewReaderSize(conn, 1<<10)
+	s.conn, s.by, s.in = conn, time.Time{}, bufio.NewReaderSize(conn, 1<<10)
 	return nil
 }
 
@@ -279,7 +280,11 @@ func (s *callbackSender) post(ctx context.Context, n int64, signed signature) (s
 		}
 	}
 	s.out = s.callbacks.appendRequest(s.out[:0], n, signed)
-	_ = s.conn.SetDeadline(time.Now().Add(answerPatience))
+	// A deadline costs as much as a tenth of all else here: it is set anew when half of the patience is over.
+	if now := time.Now(); s.by.Sub(now) < answerPatience {
+		s.by = now.Add(2 * answerPatience)
+		_ = s.conn.SetDeadline(s.by)
+	}
 	keep := false
 	if _, err = s.conn.Write(s.out); err == nil {
 		status, keep, err = readAnswer(s.in)
