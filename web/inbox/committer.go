@@ -12,24 +12,35 @@ import (
 
 // commitQueued is a committer: it stores what is queued until the queue is closed and empty.
 func (i *Inbox) commitQueued() {
-	for e := range i.queue {
+	for {
+		_, open := <-i.queue.signal
 		t := i.takeTurn()
-		if batch := i.gather(e); len(batch) > 0 {
+		batch := i.gather()
+		if len(batch) > 0 {
 			i.commit(batch, t)
 		}
 		t.pass()
+		if !open && len(batch) == 0 {
+			return
+		}
 	}
 }
 
 // How long a committer waits for another: for its insert, several times what a large batch takes, unless it hangs on a lock
-// or on the network; for the COMMIT of a large batch, as long as a good disk needs for a flush.
+// or on the network; for the COMMIT of a large batch, as long as a good disk needs for a flush, and of a full one, as long
+// as most disks need.
 const (
-	turnPatience   = 20 * time.Millisecond
-	commitPatience = time.Millisecond
+	turnPatience       = 20 * time.Millisecond
+	commitPatience     = time.Millisecond
+	fullCommitPatience = 5 * time.Millisecond
 )
 
-// largeBatch is one that others will follow at once.
-const largeBatch = 16
+// largeBatch is one that others will follow at once, fullBatch one that has the machine busy: then a larger batch is worth
+// more than the time of a flush.
+const (
+	largeBatch = 16
+	fullBatch  = 64
+)
 
 // turn is a committer's. Whoever has it gathers and inserts: two batches side by side would be smaller ones, which cost more
 // a receipt. It is passed on when only the COMMIT is left; that of a large batch is waited for unless it takes long: on a
@@ -57,11 +68,14 @@ func (i *Inbox) takeTurn() *turn {
 
 // inserted says that only the COMMIT of so many receipts is left, or a wait for an address.
 func (t *turn) inserted(receipts int) {
-	if receipts < largeBatch {
+	switch {
+	case receipts < largeBatch:
 		t.pass()
-		return
+	case receipts < fullBatch:
+		t.late = time.AfterFunc(commitPatience, t.pass)
+	default:
+		t.late = time.AfterFunc(fullCommitPatience, t.pass)
 	}
-	t.late = time.AfterFunc(commitPatience, t.pass)
 }
 
 // stored says that the transaction is over.
@@ -70,36 +84,6 @@ func (t *turn) stored() {
 		t.late.Stop()
 	}
 	t.pass()
-}
-
-// gather returns the first entry and whatever else waits, as much as goes into one batch. Entries whose callers have been
-// refused meanwhile are dropped.
-func (i *Inbox) gather(first *entry) []*entry {
-	var (
-		batch []*entry
-		bytes int64
-	)
-	for e := first; ; {
-		if e.take() {
-			batch = append(batch, e)
-			bytes += e.size
-		} else {
-			i.bytes.Add(-e.size)
-		}
-		if len(batch) >= i.opts.MaxBatch || bytes >= maxBatchBytes {
-			return batch
-		}
-
-		select {
-		case next, open := <-i.queue:
-			if !open {
-				return batch
-			}
-			e = next
-		default:
-			return batch
-		}
-	}
 }
 
 // commit stores a batch and answers its callers. It passes on the turn as soon as another may insert.
@@ -185,7 +169,7 @@ func (i *Inbox) commitTogether(ctx context.Context, batch []*entry, t *turn) err
 func (i *Inbox) answer(e *entry, result Result, err error) {
 	i.bytes.Add(-e.size)
 	e.result, e.err = result, err
-	close(e.done)
+	e.done <- struct{}{}
 }
 
 func (i *Inbox) answerAll(batch []*entry, err error) {

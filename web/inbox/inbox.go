@@ -34,7 +34,7 @@ const (
 	defaultQueueBytes = 64 << 20
 
 	// defaultMaxBatch is where larger batches stopped being faster.
-	defaultMaxBatch = 256
+	defaultMaxBatch = 128
 
 	// defaultCommitters is two: one prepares and inserts while the other's commit is flushed to disk.
 	defaultCommitters = 2
@@ -97,12 +97,12 @@ type Observe struct {
 // Inbox accepts receipts. Its methods are safe for concurrent use.
 type Inbox struct {
 	opts    Options
-	queue   chan *entry
+	queue   queue
 	bytes   atomic.Int64  // held by entries that are not answered
-	timers  sync.Pool     // of stopped *time.Timer
+	dones   sync.Pool     // of entries' done
 	settles chan struct{} // slots for queries of settle, so that they leave connections to the committers
 
-	mu      sync.RWMutex // held for reading while an entry is put in the queue, for writing to close it
+	mu      sync.Mutex
 	started bool
 	stopped bool
 	callers sync.WaitGroup // calls of Accept that have entered
@@ -121,8 +121,8 @@ func New(opts Options) (*Inbox, error) {
 	base, cancel := context.WithCancel(context.Background())
 	return &Inbox{
 		opts:    opts,
-		queue:   make(chan *entry, opts.QueueLength),
-		timers:  sync.Pool{New: func() any { return newStopped() }},
+		queue:   queue{signal: make(chan struct{}, 1)},
+		dones:   sync.Pool{New: func() any { return make(chan struct{}, 1) }},
 		settles: make(chan struct{}, opts.Committers),
 		turn:    make(chan struct{}, 1),
 		base:    base,
@@ -206,7 +206,11 @@ func (i *Inbox) Accept(ctx context.Context, r Receipt) (uuid.UUID, Result, error
 		return uuid.Nil, 0, err
 	}
 	e.traceparent = jobtrace.Traceparent(ctx)
-	if err := i.enqueue(ctx, e); err != nil {
+	e.done, _ = i.dones.Get().(chan struct{})
+	if err := ctx.Err(); err != nil {
+		return uuid.Nil, 0, fmt.Errorf("inbox: not queued: %w", err)
+	}
+	if err := i.enqueue(e); err != nil {
 		return uuid.Nil, 0, err
 	}
 	defer i.callers.Done()
@@ -225,88 +229,36 @@ func (i *Inbox) Accept(ctx context.Context, r Receipt) (uuid.UUID, Result, error
 	return e.id, e.result, nil
 }
 
-// enqueue puts an entry in the queue, or says why it can't. On success the caller owes i.callers a Done.
-func (i *Inbox) enqueue(ctx context.Context, e *entry) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("inbox: not queued: %w", err)
-	}
-
-	i.mu.RLock()
-	defer i.mu.RUnlock()
-
-	if i.stopped {
-		return ErrStopped
-	}
-	if i.bytes.Add(e.size) > i.opts.QueueBytes {
-		i.bytes.Add(-e.size)
-		return ErrOverloaded
-	}
-	i.callers.Add(1)
-	select {
-	case i.queue <- e:
-		return nil
-	default:
-		i.callers.Done()
-		i.bytes.Add(-e.size)
-		return ErrOverloaded
-	}
-}
-
-// await returns once the entry's fate is known or nobody waits for it any more.
+// await returns once the entry's fate is known, or nobody waits for it any more. Every entry is answered: by expire, by a
+// committer within CommitTimeout, or by Stop.
 func (i *Inbox) await(ctx context.Context, e *entry) error {
-	patience, _ := i.timers.Get().(*time.Timer)
-	patience.Reset(i.opts.QueueTimeout)
-	defer func() {
-		patience.Stop()
-		i.timers.Put(patience)
-	}()
-
-	select {
-	case <-e.done:
-		return e.err
-	case <-ctx.Done():
-		// It stays in the queue and will be stored: Twilio does not repeat a callback that was answered too late.
-		return fmt.Errorf("inbox: gave up waiting for the commit: %w", ctx.Err())
-	case <-patience.C:
-		if e.abandon() {
-			return fmt.Errorf("%w: not committed within the queue time-out of %s", ErrOverloaded, i.opts.QueueTimeout)
+	if ctx.Done() == nil {
+		<-e.done
+	} else {
+		select {
+		case <-e.done:
+		case <-ctx.Done():
+			// It stays in the queue and will be stored: Twilio does not repeat a callback that was answered too late.
+			return fmt.Errorf("inbox: gave up waiting for the commit: %w", ctx.Err())
 		}
 	}
-
-	// A committer has it, and answers within CommitTimeout.
-	select {
-	case <-e.done:
-		return e.err
-	case <-ctx.Done():
-		return fmt.Errorf("inbox: gave up waiting for the commit: %w", ctx.Err())
-	}
-}
-
-// newStopped returns a timer that does not run.
-func newStopped() *time.Timer {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return t
+	i.dones.Put(e.done)
+	return e.err
 }
 
 // Len returns how many receipts wait in the queue.
-func (i *Inbox) Len() int { return len(i.queue) }
+func (i *Inbox) Len() int { return i.queue.len() }
 
 // Stop takes no more receipts, stores those that are queued and returns when every caller has its answer. When ctx ends
 // first, the rest is answered with an error and Stop returns the cause.
 func (i *Inbox) Stop(ctx context.Context) error {
 	i.mu.Lock()
-	if !i.stopped {
-		i.stopped = true
-		close(i.queue)
-	}
-	started := i.started
+	i.stopped = true
+	left := i.closeQueue(i.started)
 	i.mu.Unlock()
 
-	if !started {
-		for e := range i.queue {
-			i.answer(e, 0, ErrStopped)
-		}
+	for _, e := range left {
+		i.answer(e, 0, ErrStopped)
 	}
 
 	done := make(chan struct{})

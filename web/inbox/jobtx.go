@@ -1,7 +1,9 @@
 package inbox
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -37,18 +39,60 @@ type jobRow struct {
 	maxAttempts, priority  int16
 }
 
-// jobRows lets River make the rows of the entries' jobs.
+// jobRows lets River make the rows of the entries' jobs: one of each kind, since but for their arguments all of a kind are
+// alike, and one of each that brings a trace.
 func (i *Inbox) jobRows(ctx context.Context, conn *pgx.Conn, entries []*entry) (*jobTx, error) {
-	params := make([]river.InsertManyParams, len(entries))
+	var (
+		params []river.InsertManyParams
+		made   = make([]int, len(entries)) // whose row River makes
+		first  = map[string]int{}          // of a kind
+	)
 	for n, e := range entries {
-		params[n] = river.InsertManyParams{Args: e.job, InsertOpts: insertOpts(e)}
+		args, err := json.Marshal(e.job)
+		if err != nil {
+			return nil, fmt.Errorf("make the jobs: %w", err)
+		}
+		e.row.args = args
+		if at, ok := first[e.job.Kind()]; ok && e.traceparent == "" {
+			made[n] = at
+			continue
+		}
+		made[n] = len(params)
+		if e.traceparent == "" {
+			first[e.job.Kind()] = len(params)
+		}
+		params = append(params, river.InsertManyParams{Args: e.job, InsertOpts: insertOpts(e)})
 	}
-	tx := &jobTx{conn: conn, rows: make([]jobRow, 0, len(entries))}
+	tx, err := i.riverRows(ctx, conn, params)
+	if err != nil {
+		return nil, err
+	}
+	for n, e := range entries {
+		row, args := tx.rows[made[n]], e.row.args
+		e.row = row
+		e.row.args = args
+	}
+	return tx, nil
+}
+
+// riverRows lets River make rows.
+func (i *Inbox) riverRows(ctx context.Context, conn *pgx.Conn, params []river.InsertManyParams) (*jobTx, error) {
+	tx := &jobTx{conn: conn, rows: make([]jobRow, 0, len(params))}
 	if _, err := i.opts.River.InsertManyFastTx(ctx, tx, params); err != nil {
 		return nil, fmt.Errorf("make the jobs: %w", err)
 	}
-	if len(tx.rows) != len(entries) {
-		return nil, fmt.Errorf("make the jobs: %d rows of %d jobs", len(tx.rows), len(entries))
+	if len(tx.rows) != len(params) {
+		return nil, fmt.Errorf("make the jobs: %d rows of %d jobs", len(tx.rows), len(params))
+	}
+	for n, p := range params {
+		// What River stores of a job must be what we say it is: the others of its kind are made after it.
+		want, err := json.Marshal(p.Args)
+		if err == nil && !bytes.Equal(tx.rows[n].args, want) {
+			err = fmt.Errorf("arguments %q, which are %q", tx.rows[n].args, want)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("make the jobs: %w", err)
+		}
 	}
 	return tx, nil
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
@@ -21,34 +23,65 @@ import (
 func TestAccept_jobsAreRivers(t *testing.T) {
 	t.Parallel()
 	b := started(t, nil)
-	row := func(receiptID string) map[string]any {
-		var text []byte
-		require.NoError(t, b.pool.QueryRow(t.Context(), `
-			SELECT to_jsonb(river_job) - '{id,created_at,scheduled_at}'::text[]
-			FROM river_job
-			WHERE args->>'receipt_id' = $1 AND created_at = scheduled_at AND created_at BETWEEN now() - interval '1 minute' AND now()
-			ORDER BY id DESC
-			LIMIT 1`, receiptID).Scan(&text))
-		var columns map[string]any
-		require.NoError(t, json.Unmarshal(text, &columns))
-		return columns
-	}
-	for _, r := range []inbox.Receipt{
-		status(1),
-		stop(1, "+15550000001"),
-		{Provider: jobs.ProviderRecurrente, Kind: "subscription.cancel", Body: []byte("{}"), DedupeKey: "re:1"},
-		{Provider: jobs.ProviderRecurrente, Kind: "payment_intent.succeeded", Body: []byte("{}"), DedupeKey: "re:2"},
-		{Provider: jobs.ProviderResend, Kind: "email.delivered", Body: []byte("{}"), DedupeKey: "em:1"},
-	} {
+	for _, r := range kinds(1) {
 		id, result, err := b.Accept(t.Context(), r)
 		require.NoError(t, err)
 		require.Equal(t, inbox.Accepted, result)
-		ours := row(id.String())
-
-		_, err = insertOnly(t, b.pool).InsertManyFast(t.Context(), []river.InsertManyParams{{Args: jobs.ForReceipt(r.Provider, r.Kind, id.String())}})
-		require.NoError(t, err)
-		require.Equal(t, row(id.String()), ours)
+		b.requireRivers(t, r, id)
 	}
+}
+
+// So are those of a batch, of which River itself made one of each kind.
+func TestAccept_jobsOfABatchAreRivers(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	var receipts []inbox.Receipt
+	for n := range 4 {
+		receipts = append(receipts, kinds(n)...)
+	}
+	answers, wait := b.acceptAsync(t.Context(), receipts)
+	b.waitQueued(t, len(receipts))
+	b.Start()
+	wait()
+	for n, a := range answers {
+		require.NoError(t, a.err)
+		b.requireRivers(t, receipts[n], a.id)
+	}
+	b.requireWhole(t, len(receipts))
+}
+
+// kinds are receipts of several, told apart by a number.
+func kinds(n int) []inbox.Receipt {
+	return []inbox.Receipt{
+		status(n),
+		stop(n, fmt.Sprintf("+1555000%04d", n)),
+		{Provider: jobs.ProviderRecurrente, Kind: "subscription.cancel", Body: []byte("{}"), DedupeKey: fmt.Sprintf("re:%d", n)},
+		{Provider: jobs.ProviderRecurrente, Kind: "payment_intent.succeeded", Body: []byte("{}"), DedupeKey: fmt.Sprintf("rp:%d", n)},
+		{Provider: jobs.ProviderResend, Kind: "email.delivered", Body: []byte("{}"), DedupeKey: fmt.Sprintf("em:%d", n)},
+	}
+}
+
+// requireRivers compares a receipt's job with one that River inserts, which it takes away again.
+func (b *bundle) requireRivers(t *testing.T, r inbox.Receipt, id uuid.UUID) {
+	t.Helper()
+	row := func() (columns map[string]any, at int64) {
+		var text []byte
+		require.NoError(t, b.pool.QueryRow(t.Context(), `
+			SELECT to_jsonb(river_job) - '{id,created_at,scheduled_at}'::text[], id
+			FROM river_job
+			WHERE args->>'receipt_id' = $1 AND created_at = scheduled_at AND created_at BETWEEN now() - interval '1 minute' AND now()
+			ORDER BY id DESC
+			LIMIT 1`, id.String()).Scan(&text, &at))
+		require.NoError(t, json.Unmarshal(text, &columns))
+		return columns, at
+	}
+	ours, at := row()
+	_, err := insertOnly(t, b.pool).InsertManyFast(t.Context(), []river.InsertManyParams{{Args: jobs.ForReceipt(r.Provider, r.Kind, id.String())}})
+	require.NoError(t, err)
+	rivers, other := row()
+	require.NotEqual(t, at, other)
+	require.Equal(t, rivers, ours)
+	b.exec(t, `DELETE FROM river_job WHERE id = $1`, other)
 }
 
 // What River makes of a job and the receipts' statement has no place for stores nothing, rather than something else.
@@ -59,6 +92,10 @@ func TestAccept_unknownJobs(t *testing.T) {
 		"unique key": func(p *rivertype.JobInsertParams) error { p.UniqueKey = []byte{1}; return nil },
 		"unique states": func(p *rivertype.JobInsertParams) error {
 			p.UniqueStates = 1
+			return nil
+		},
+		"other arguments": func(p *rivertype.JobInsertParams) error {
+			p.EncodedArgs = []byte(`{"sealed":1}`)
 			return nil
 		},
 		"refused": func(*rivertype.JobInsertParams) error { return errors.New("refused") },

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -84,13 +83,6 @@ func (r Result) String() string {
 	}
 }
 
-// Who decides about an entry: its caller may walk away with nothing stored until a committer has taken it.
-const (
-	waiting int32 = iota
-	taken
-	abandoned
-)
-
 // entry is a receipt on its way to the database, in a form that PostgreSQL can't refuse.
 type entry struct {
 	id         uuid.UUID
@@ -109,9 +101,9 @@ type entry struct {
 	// traceparent is the caller's span, which a job of a commit that many share would lose; "" where it has none.
 	traceparent string
 
-	state atomic.Int32
+	queuedAt time.Time
 
-	// Written before done is closed, read after.
+	// Written before done has its one value, read after.
 	done   chan struct{}
 	result Result
 	settle bool // a provider call to the held address may be about to start
@@ -134,7 +126,6 @@ func newEntry(r Receipt, clock func() time.Time) (*entry, error) {
 		dedupeKey:  storedDedupeKey(r.DedupeKey),
 		contactKey: clean(r.ContactKey),
 		receivedAt: r.ReceivedAt,
-		done:       make(chan struct{}),
 	}
 	if e.body == nil {
 		e.body = []byte{} // the column refuses NULL
@@ -156,9 +147,6 @@ func newEntry(r Receipt, clock func() time.Time) (*entry, error) {
 	e.size = int64(len(e.body) + len(e.headers) + len(e.query))
 	return e, nil
 }
-
-func (e *entry) take() bool    { return e.state.CompareAndSwap(waiting, taken) }
-func (e *entry) abandon() bool { return e.state.CompareAndSwap(waiting, abandoned) }
 
 // storedHold returns nil for what can be no address: nothing is ever dispatched to one like that.
 func storedHold(h *Hold) *Hold {

@@ -179,9 +179,6 @@ func (i *Inbox) insertReceipts(
 		if made, err = i.jobRows(ctx, conn, toDo); err != nil {
 			return err
 		}
-		for n, e := range toDo {
-			e.row = made.rows[n]
-		}
 		insert = storeWithJobs
 		args = append(args, columns(jobFields(), toDo)...)
 	}

@@ -8,7 +8,7 @@ import (
 
 // Full reports whether the next receipt would be refused: the process should get no more traffic for now.
 func (i *Inbox) Full() bool {
-	return len(i.queue) >= i.opts.QueueLength || i.bytes.Load() >= i.opts.QueueBytes
+	return i.queue.len() >= i.opts.QueueLength || i.bytes.Load() >= i.opts.QueueBytes
 }
 
 // Settle waits, for an opt-out that came another way than by a receipt and is committed, until no provider call to

@@ -2,6 +2,7 @@ package plainhttp
 
 import (
 	"bytes"
+	"net/http"
 	"net/textproto"
 	"strings"
 )
@@ -84,7 +85,7 @@ func (r *Request) parseLine(line string) bool {
 		return false
 	}
 	r.Method, r.Target, _ = strings.Cut(line, " ")
-	if r.Method != "POST" && r.Method != "GET" && r.Method != "HEAD" {
+	if r.Method != http.MethodPost && r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
 	}
 	var query bool
@@ -132,7 +133,7 @@ func (r *Request) parseFields(fields string) bool {
 		r.Header = append(r.Header, Field{name, value})
 	}
 	// Without a length a POST has no body, as a GET; with one, a GET has one.
-	return host && length == (r.Method == "POST")
+	return host && length == (r.Method == http.MethodPost)
 }
 
 // parseLength reads a Content-Length.

@@ -26,8 +26,11 @@ func TestParse(t *testing.T) {
 	require.Equal(t, Request{
 		Method: "POST", Target: "/webhooks/twilio/status?m=1&a=2", Path: "/webhooks/twilio/status", Query: "m=1&a=2", Host: "hooks.example.com",
 		Header: Header{
-			{"User-Agent", "TwilioProxy/1.1"}, {"Accept", "*/*"}, {"Content-Type", "application/x-www-form-urlencoded; charset=UTF-8"},
-			{"X-Twilio-Signature", "RSOYDt4T1cUTdK1PDd93/VVr8B8="}, {"Content-Length", "12"},
+			{"User-Agent", "TwilioProxy/1.1"},
+			{"Accept", "*/*"},
+			{"Content-Type", "application/x-www-form-urlencoded; charset=UTF-8"},
+			{"X-Twilio-Signature", "RSOYDt4T1cUTdK1PDd93/VVr8B8="},
+			{"Content-Length", "12"},
 		},
 		length: 12,
 	}, r)

@@ -33,7 +33,8 @@ func BenchmarkPlain(b *testing.B) {
 	r := &plainhttp.Request{
 		Method: "POST", Target: target, Path: statusPath, Query: signed.URL.RawQuery, Body: []byte(body),
 		Header: plainhttp.Header{
-			{Name: "User-Agent", Value: "TwilioProxy/1.1"}, {Name: "Accept", Value: "*/*"},
+			{Name: "User-Agent", Value: "TwilioProxy/1.1"},
+			{Name: "Accept", Value: "*/*"},
 			{Name: "Content-Type", Value: form + "; charset=UTF-8"},
 			{Name: "X-Twilio-Signature", Value: signed.Header.Get("X-Twilio-Signature")},
 		},
