@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"onward/web"
+	"onward/web/plainhttp"
 )
 
 // bundle is a router with the common middleware, and what it told.
@@ -92,6 +93,52 @@ func TestCommon_tellsOfEachRequestOnce(t *testing.T) {
 	require.Equal(t, http.StatusInternalServerError, b.get("/panic").Code)
 	require.Equal(t, 500.0, b.line()["code"])
 	require.Len(t, b.seen, 6)
+}
+
+// A handler of plain requests is told of as one behind a router.
+func TestPlain_tellsOfEachRequestOnce(t *testing.T) {
+	t.Parallel()
+	spans := tracetest.NewSpanRecorder()
+	for name, tune := range map[string]func(*web.Options){
+		"untraced": nil,
+		"traced": func(o *web.Options) {
+			o.Tracer = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test")
+			o.Parent = func(r *http.Request) context.Context {
+				require.Equal(t, "/hook?secret=x", r.URL.String())
+				return r.Context()
+			}
+		},
+	} {
+		var o web.Options
+		b := setup(t, func(given *web.Options) {
+			if tune != nil {
+				tune(given)
+			}
+			o = *given
+		})
+		ask := func(header plainhttp.Header, next plainhttp.Handler) plainhttp.Header {
+			r := &plainhttp.Request{Method: http.MethodPost, Target: "/hook?secret=x", Path: "/hook", Query: "secret=x", Header: header}
+			return web.Plain(o, "/hook", next)(t.Context(), r).Header
+		}
+		accepted := func(context.Context, *plainhttp.Request) plainhttp.Answer {
+			return plainhttp.Answer{Status: http.StatusAccepted, Header: []plainhttp.Field{{Name: "X-Receipt-Id", Value: "r1"}}}
+		}
+		id := ask(nil, accepted).Get("X-Request-Id")
+		require.NoError(t, uuid.Validate(id), name)
+		line := b.line()
+		require.Equal(t, []any{"request", "INFO", id, "POST", "/hook", 202.0, "r1"}, []any{
+			line["msg"], line["level"], line["request_id"], line["method"], line["route"], line["code"], line["receipt_id"],
+		}, name)
+		require.NotContains(t, b.logs.String(), "secret", name)
+		mine := uuid.NewString()
+		require.Equal(t, mine, ask(plainhttp.Header{{Name: "X-Request-Id", Value: mine}}, accepted).Get("X-Request-Id"), name)
+		ask(nil, func(context.Context, *plainhttp.Request) plainhttp.Answer { panic("oh") })
+		require.Equal(t, 500.0, b.line()["code"], name)
+		require.Len(t, b.seen, 3, name)
+		require.Equal(t, tune != nil, b.seen[0].TraceID != "", name)
+	}
+	require.Len(t, spans.Ended(), 3)
+	require.Equal(t, "POST /hook", spans.Ended()[0].Name())
 }
 
 func TestCommon_traces(t *testing.T) {

@@ -280,7 +280,7 @@ func (s *callbackSender) post(ctx context.Context, n int64, signed signature) (s
 		}
 	}
 	s.out = s.callbacks.appendRequest(s.out[:0], n, signed)
-	// A deadline costs as much as a tenth of all else here: it is set anew when half of the patience is over.
+	// A deadline is a lock and a timer: it is set anew when half of its time is over, and not for each request.
 	if now := time.Now(); s.by.Sub(now) < answerPatience {
 		s.by = now.Add(2 * answerPatience)
 		_ = s.conn.SetDeadline(s.by)
