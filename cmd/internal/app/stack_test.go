@@ -200,6 +200,25 @@ func (s *stack) eventually(what string, holds func() bool) {
 	require.Eventually(s, holds, patience, 5*time.Millisecond, what)
 }
 
+// progresses waits until nothing is left, however long a slow machine takes, as long as it gets less or more. A step may
+// wait for a job's second retry.
+func (s *stack) progresses(what string, left func() (int, error)) {
+	s.Helper()
+	const within = 2 * time.Minute
+	last, since := -1, time.Now()
+	for {
+		n, err := left()
+		if err == nil && n == 0 {
+			return
+		}
+		if err == nil && n != last {
+			last, since = n, time.Now()
+		}
+		require.Less(s, time.Since(since), within, "%s: %d left, last error: %v", what, last, err)
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
 // awaitStatus waits until a business has a status on an axis.
 func (s *stack) awaitStatus(business, axis, status string) {
 	s.Helper()
