@@ -59,7 +59,7 @@ type DB struct {
 
 // Main runs the tests of a package and stops the server that they used. It fails when a goroutine is left then, unless
 // an option says that it may be. It returns the exit code.
-func Main(m *testing.M, options ...goleak.Option) int {
+func Main(m interface{ Run() int }, options ...goleak.Option) int {
 	shared.inMain = true
 
 	code := m.Run()

@@ -205,7 +205,7 @@ func TestConsole_analyticsFilters(t *testing.T) {
 		s.call("GET", "/analytics/funnel", nil, &funnel, 200)
 		return len(funnel.Total) > 1 && funnel.Total[1].Businesses == 2
 	})
-	b := s.browse(apitoken.Viewer, chromedp.Env("TZ=America/Guatemala"))
+	b := s.browseIn("America/Guatemala", apitoken.Viewer)
 	contacted := func() string {
 		return eval[string](b, `document.querySelector("#funnel tbody tr").cells[1].textContent`)
 	}

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
 	"onward/web/apitoken"
@@ -21,7 +20,7 @@ func TestConsole_aScheduledCampaign(t *testing.T) {
 	}
 	zone, err := time.LoadLocation("America/Guatemala")
 	require.NoError(t, err)
-	b := s.browse(apitoken.Operator, chromedp.Env("TZ=America/Guatemala"))
+	b := s.browseIn("America/Guatemala", apitoken.Operator)
 	b.open("/campaigns/new")
 	b.reads(`[data-zone-name]`, "America/Guatemala")
 	b.types(`#editor input[name=name]`, "Opening hours")

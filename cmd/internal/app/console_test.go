@@ -12,14 +12,16 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
 	"onward/web/apitoken"
 )
 
-// tab is a Chromium of its own. Whatever its console says beyond what the test expects fails the test: errors,
-// refusals of the content security policy, files that are not found.
+// tab is a window of the tests' Chromium, with cookies of its own. Whatever its console says beyond what the test expects
+// fails the test: errors, refusals of the content security policy, files that are not found.
 type tab struct {
 	*stack
 	ctx  context.Context
@@ -29,22 +31,22 @@ type tab struct {
 	complain []string
 }
 
-// browse starts a browser that is logged in with a role.
-func (s *stack) browse(role apitoken.Role, options ...chromedp.ExecAllocatorOption) *tab {
+// browse opens a tab that is logged in with a role.
+func (s *stack) browse(role apitoken.Role) *tab {
 	s.Helper()
-	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	require.NotEmpty(s, path, "the console's tests need a browser: make test installs chromium, or apt-get install chromium")
-	ctx := s.startBrowser(slices.Concat(chromedp.DefaultExecAllocatorOptions[:], []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1280, 900),
-		chromedp.Flag("force-prefers-reduced-motion", true), // what is looked at is not on its way to what it will be
-	}, options))
+	return s.browseIn("UTC", role)
+}
+
+// browseIn is browse for somebody whose clock has a time zone.
+func (s *stack) browseIn(zone string, role apitoken.Role) *tab {
+	s.Helper()
+	ctx, cancel := chromedp.NewContext(chromium.started(s), chromedp.WithNewBrowserContext())
+	s.Cleanup(cancel)
+	require.NoError(s, chromedp.Do(ctx)) // without a time-out: the tab ends with the context of its first step
 	b := &tab{stack: s, ctx: ctx, base: "http://" + s.app.PrivateAddr()}
+	b.do(func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		return cdp.Call(ctx, t, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: zone})
+	})
 	messages := chromedp.Console(ctx)
 	go func() {
 		for m, err := range messages {
@@ -67,22 +69,57 @@ func (s *stack) browse(role apitoken.Role, options ...chromedp.ExecAllocatorOpti
 	return b
 }
 
-// startBrowser returns the context of a tab whose browser runs. On a loaded machine a browser may not come up in chromedp's
+// sharedBrowser is a Chromium that tests share: to start one takes as long as a test's other half. Its zero value is not running.
+type sharedBrowser struct {
+	mu   sync.Mutex
+	ctx  context.Context
+	stop func()
+}
+
+// chromium is the one that [TestMain] stops.
+var chromium sharedBrowser
+
+// started returns the context of the browser, which runs. On a loaded machine a browser may not come up in chromedp's
 // time, and a context that failed to start one can't be used again: there are three tries.
-func (s *stack) startBrowser(options []chromedp.ExecAllocatorOption) context.Context {
-	s.Helper()
+func (b *sharedBrowser) started(t testing.TB) context.Context {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ctx != nil && b.ctx.Err() == nil {
+		return b.ctx
+	}
+	path := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	require.NotEmpty(t, path, "the console's tests need a browser: make test installs chromium, or apt-get install chromium")
+	options := slices.Concat(chromedp.DefaultExecAllocatorOptions[:], []chromedp.ExecAllocatorOption{
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1280, 900),
+		chromedp.Flag("force-prefers-reduced-motion", true), // what is looked at is not on its way to what it will be
+	})
 	for left := 2; ; left-- {
-		allocator, stop := chromedp.NewExecAllocator(s.Context(), options...)
+		allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 		ctx, cancel := chromedp.NewContext(allocator)
 		err := chromedp.Do(ctx) // without a time-out: the browser ends with the context of its first step
 		if err == nil {
-			s.Cleanup(stop)
-			s.Cleanup(cancel)
+			b.ctx, b.stop = ctx, func() { cancel(); stop() }
 			return ctx
 		}
 		stop() // not cancel: it waits for ever for a browser that never began
-		require.Positive(s, left, "the browser does not start: %v", err)
-		s.Logf("the browser did not start, another is tried: %v", err)
+		require.Positive(t, left, "the browser does not start: %v", err)
+		t.Logf("the browser did not start, another is tried: %v", err)
+	}
+}
+
+// end stops the browser, if one runs.
+func (b *sharedBrowser) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stop != nil {
+		b.stop()
 	}
 }
 
@@ -136,9 +173,13 @@ func (b *tab) location() string {
 	return at
 }
 
+// parsed is an expression in a page that is there as a whole: what stands in it may be seen before what follows it.
+func parsed(script string) string { return `document.readyState !== "loading" && (` + script + `)` }
+
 // eval asks the page.
 func eval[T any](b *tab, script string) T {
 	b.Helper()
+	require.Eventually(b, func() bool { return b.holds(`true`) }, patience, 20*time.Millisecond, "the page is there")
 	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](script))
 	require.NoError(b, err, script)
 	return v
@@ -147,7 +188,7 @@ func eval[T any](b *tab, script string) T {
 // holds asks the page whether something holds by now: not while it is being exchanged for another.
 func (b *tab) holds(script string) bool {
 	b.Helper()
-	is, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](script))
+	is, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](parsed(script)))
 	return err == nil && is
 }
 
@@ -155,7 +196,7 @@ func (b *tab) holds(script string) bool {
 func (b *tab) shows(text string) {
 	b.Helper()
 	require.Eventually(b, func() bool {
-		at, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.body ? document.body.innerText : ""`))
+		at, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](parsed(`document.body.innerText`)+` || ""`))
 		return err == nil && strings.Contains(at, text)
 	}, patience, 20*time.Millisecond, "the page shows %q", text)
 }

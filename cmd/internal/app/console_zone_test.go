@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
 	"onward/web/apitoken"
@@ -31,7 +30,7 @@ func TestConsole_readersZone(t *testing.T) {
 	}
 	require.NotEqual(t, day(zones[0]), day(zones[1]))
 	for i, zone := range zones {
-		b := s.browse(apitoken.Viewer, chromedp.Env("TZ="+zone))
+		b := s.browseIn(zone, apitoken.Viewer)
 
 		b.open("/")
 		b.reads(`figure.chart .hit:last-of-type title`, "webhooks accepted")

@@ -31,7 +31,16 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childRole) != "" {
 		os.Exit(child())
 	}
-	os.Exit(pgtest.Main(m))
+	os.Exit(pgtest.Main(testsThatBrowse{m}))
+}
+
+// testsThatBrowse ends the browser behind the last of them.
+type testsThatBrowse struct{ *testing.M }
+
+// Run runs them.
+func (m testsThatBrowse) Run() int {
+	defer chromium.end()
+	return m.M.Run()
 }
 
 const (
