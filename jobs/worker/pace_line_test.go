@@ -52,21 +52,39 @@ func TestPace_whatSomebodyWaitsForIsBehindNoCampaign(t *testing.T) {
 }
 
 // Where reserving a slot takes longer than the nearest slot is away, a later one is reserved: the message goes out all the
-// same, instead of missing slot after slot.
+// same, instead of missing slot after slot. Where slots are as near to each other as calls anyway, none is missed.
 func TestPace_databaseThatIsSlowerThanTheSlots(t *testing.T) {
 	t.Parallel()
-	b := setup(t, nil)
-	b.s.missedAfter = missedAfter
-	message, _ := b.message(0, jobs.ChannelSMS, someone)
-	run, reserved := b.s.slots.run, 0
-	b.s.slots.run = func(ctx context.Context, first func(*pgx.Batch), fn func(pgx.Tx, *pgx.Batch) error) error {
-		err := run(ctx, first, fn)
-		reserved++
-		time.Sleep(60 * time.Millisecond) // longer than lead: the way back of its commit
-		return err
+	for name, c := range map[string]struct {
+		rate     float64
+		slowdown int
+		missed   bool
+	}{
+		"a pace":                  {500, 1, true},
+		"a pace beyond a machine": {100_000, 1, false},
+		"slowed down":             {100_000, 200, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, nil)
+			b.s.missedAfter = missedAfter
+			b.exec(`INSERT INTO senders (channel, address, per_second, slowdown) VALUES ('sms', $1, $2, $3)`, testFrom, c.rate, c.slowdown)
+			message, _ := b.message(0, jobs.ChannelSMS, someone)
+			run, reserved := b.s.slots.run, 0
+			b.s.slots.run = func(ctx context.Context, first func(*pgx.Batch), fn func(pgx.Tx, *pgx.Batch) error) error {
+				err := run(ctx, first, fn)
+				reserved++
+				time.Sleep(2 * lead) // the way back of its commit
+				return err
+			}
+			require.NoError(t, b.send(message, jobs.ChannelSMS))
+			state, _ := b.state(message)
+			require.Equal(t, "accepted", state)
+			if c.missed {
+				require.Greater(t, reserved, 1, "no slot was missed: nothing is proved")
+			} else {
+				require.Equal(t, 1, reserved)
+			}
+		})
 	}
-	require.NoError(t, b.send(message, jobs.ChannelSMS))
-	state, _ := b.state(message)
-	require.Equal(t, "accepted", state)
-	require.Greater(t, reserved, 2, "no slot was missed: nothing is proved")
 }

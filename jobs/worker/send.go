@@ -123,6 +123,10 @@ func (s *sender) workSend(ctx context.Context, job *river.Job[jobs.SendArgs]) er
 // startWithin.
 const decideAhead = 100 * time.Millisecond
 
+// finestSpacing is the shortest time between two slots at which a call keeps to its own. Shorter ones come as fast as a machine
+// calls: slots that it is too late for would be reserved again and again, for nobody's good.
+const finestSpacing = time.Millisecond
+
 // missedAfter is how late in its slot a call may begin where slots are short; else a quarter of the slot. mostAhead is how
 // far ahead a slot is reserved at most for a message that missed its own: the others' slots are behind it.
 const (
@@ -143,7 +147,7 @@ func (s *sender) inSlot(ctx context.Context, args jobs.SendArgs, at slot, deadli
 		}
 		if now := time.Now(); now.After(deadline) {
 			return false
-		} else if at.spacing == 0 || now.Sub(at.at) <= max(at.spacing/4, s.missedAfter) {
+		} else if at.spacing == 0 || at.fine || now.Sub(at.at) <= max(at.spacing/4, s.missedAfter) {
 			return true
 		}
 		next, err := s.takeSlot(ctx, args, address, ahead)
@@ -225,6 +229,7 @@ type slot struct {
 	wait    time.Duration
 	spacing time.Duration
 	alone   bool // of a message without a campaign: it waits behind none
+	fine    bool // the next slot, slowed down or not, is nearer than finestSpacing
 }
 
 // nearSlot is how far ahead a slot is reserved at least, and nearSlots how many; a job further back in the line

@@ -143,6 +143,7 @@ func (p *pacer) take(items []*slotItem, paces []pace) (taken int) {
 		at := max(p.next, p.now+item.ahead.Seconds())
 		item.got.at = here.Add(time.Duration((at - p.now) * float64(time.Second)))
 		p.next = at + p.slowdown*c.spacing
+		item.got.fine = p.slowdown*c.spacing < finestSpacing.Seconds()
 		if p.eases {
 			p.slowdown = max(1, p.slowdown*0.98)
 		}
