@@ -15,6 +15,7 @@ const settled = 20 * time.Second
 // PostgreSQL had confirmed the commit.
 func (b *bench) latency(ctx context.Context, p *Part) error {
 	p.note("answered: callback sent → 2xx; committed: callback sent → its effect committed, as the worker sees it")
+	p.note("µs: CPU time a callback, as long as the rate lasts; process is web and worker, driver the load generator")
 	for round := range b.opts.Rounds {
 		if err := b.latencyRound(ctx, round, p); err != nil {
 			return err
@@ -53,12 +54,12 @@ func (b *bench) latencyRound(ctx context.Context, round int, p *Part) (err error
 	}
 
 	next := loadSettings{Address: web.Public, Base: base, First: 1, Seed: uint64(round) + 1}
-	if _, err := b.latencyAt(ctx, b.size.rateWarmUp, &next, workerProcess); err != nil {
+	if _, err := b.latencyAt(ctx, b.size.rateWarmUp, &next, webProcess, workerProcess); err != nil {
 		return err
 	}
 	for _, r := range b.size.rates {
 		b.step(PartLatency, round, fmt.Sprintf("%.0f a second", r.perSecond))
-		got, err := b.latencyAt(ctx, r, &next, workerProcess)
+		got, err := b.latencyAt(ctx, r, &next, webProcess, workerProcess)
 		if err != nil {
 			return fmt.Errorf("at %.0f a second: %w", r.perSecond, err)
 		}
@@ -69,6 +70,9 @@ func (b *bench) latencyRound(ctx context.Context, round int, p *Part) (err error
 		committed.add(perSecond, float64(len(got.times))/got.load.Took.Seconds())
 		committed.add(p50, milliseconds(percentile(got.times, 0.5)))
 		committed.add(p99, milliseconds(percentile(got.times, 0.99)))
+		committed.add(postgresCPU, got.cpu[0])
+		committed.add(processCPU, got.cpu[1]+got.cpu[2])
+		committed.add(driverCPU, got.cpu[3])
 	}
 	for name, c := range map[string]*child{"web": webProcess, "worker": workerProcess} {
 		p.line(name+", after all of them").add(peakRSS, peak(c.pid()))
@@ -80,10 +84,11 @@ func (b *bench) latencyRound(ctx context.Context, round int, p *Part) (err error
 type latencyResult struct {
 	load  *loadResult
 	times []time.Duration // from sending to commit
+	cpu   []float64       // of PostgreSQL, web, worker and load generator, in microseconds a callback
 }
 
 // latencyAt sends the next callbacks at a rate and waits until all are applied.
-func (b *bench) latencyAt(ctx context.Context, r rate, next *loadSettings, worker *child) (got latencyResult, err error) {
+func (b *bench) latencyAt(ctx context.Context, r rate, next *loadSettings, web, worker *child) (got latencyResult, err error) {
 	next.PerSecond, next.Lasts, next.Count = r.perSecond, r.lasts, r.atMost()
 	next.Connections = 64
 	switch {
@@ -103,6 +108,7 @@ func (b *bench) latencyAt(ctx context.Context, r rate, next *loadSettings, worke
 	}
 	next.First += int64(next.Count)
 	defer func() { stopAll(&err, load) }()
+	used := startUsage(b.server, cpuMeter{pid: web.pid()}, cpuMeter{pid: worker.pid()}, cpuMeter{pid: load.pid()})
 	if err := load.ask("go", &step); err != nil {
 		return got, err
 	}
@@ -116,6 +122,7 @@ func (b *bench) latencyAt(ctx context.Context, r rate, next *loadSettings, worke
 	if err := b.waitFor(ctx, settled, "what was accepted is not applied", `SELECT count(*) >= $1 FROM receipt_outcomes`, applied+got.load.Answered); err != nil {
 		return got, err
 	}
+	got.cpu = used.since(got.load.Answered)
 	var commits []commit
 	if err := worker.ask("commits", &commits); err != nil {
 		return got, err
