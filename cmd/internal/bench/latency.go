@@ -74,9 +74,8 @@ func (b *bench) latencyRound(ctx context.Context, round int, p *Part) (err error
 		committed.add(processCPU, got.cpu[1]+got.cpu[2])
 		committed.add(driverCPU, got.cpu[3])
 	}
-	for name, c := range map[string]*child{"web": webProcess, "worker": workerProcess} {
-		p.line(name+", after all of them").add(peakRSS, peak(c.pid()))
-	}
+	p.line("web, after all of them").add(peakRSS, peak(webProcess.pid()))
+	p.line("worker, after all of them").add(peakRSS, peak(workerProcess.pid()))
 	return nil
 }
 
