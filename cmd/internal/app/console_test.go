@@ -69,7 +69,7 @@ func (s *stack) browseIn(zone string, role apitoken.Role) *tab {
 	return b
 }
 
-// sharedBrowser is a Chromium that tests share: to start one takes as long as a test's other half. Its zero value is not running.
+// sharedBrowser is a Chromium that tests share: to start and end one costs seconds of CPU. Its zero value is not running.
 type sharedBrowser struct {
 	mu   sync.Mutex
 	ctx  context.Context
