@@ -15,6 +15,9 @@ func (i *Inbox) commitQueued() {
 	for {
 		_, open := <-i.queue.signal
 		t := i.takeTurn()
+		if open && t.taken {
+			i.pause()
+		}
 		batch := i.gather()
 		if len(batch) > 0 {
 			i.commit(batch, t)
@@ -46,8 +49,9 @@ const (
 // a receipt. It is passed on when only the COMMIT is left; that of a large batch is waited for unless it takes long: on a
 // good disk the next batch is larger for it, on a slow one a committer inserts while the other waits for its flush.
 type turn struct {
-	pass func()      // passes it on, once
-	late *time.Timer // does when the COMMIT takes long; nil before it was sent
+	taken bool        // false where another has it and hangs
+	pass  func()      // passes it on, once
+	late  *time.Timer // does when the COMMIT takes long; nil before it was sent
 }
 
 // takeTurn waits for the turn, but not for a committer that hangs.
@@ -63,7 +67,7 @@ func (i *Inbox) takeTurn() *turn {
 			return &turn{pass: func() {}}
 		}
 	}
-	return &turn{pass: sync.OnceFunc(func() { <-i.turn })}
+	return &turn{taken: true, pass: sync.OnceFunc(func() { <-i.turn })}
 }
 
 // inserted says that only the COMMIT of so many receipts is left, or a wait for an address.
@@ -146,6 +150,7 @@ func (i *Inbox) commitTogether(ctx context.Context, batch []*entry, t *turn) err
 		return err
 	}
 
+	i.answers.Add(1)
 	for _, e := range batch {
 		if _, ok := stored.ids[e.id]; ok {
 			e.settle = e.hold != nil && stored.inFlight[*e.hold]

@@ -108,6 +108,8 @@ type Inbox struct {
 	callers sync.WaitGroup // calls of Accept that have entered
 	workers sync.WaitGroup // committers
 	turn    chan struct{}  // holds what the committer put there whose turn it is
+	pace    pace           // of batches; whose turn it is has it
+	answers atomic.Int64   // batches that were stored and answered
 
 	base   context.Context // ends when Stop loses patience; transactions run beneath it, not beneath a caller's
 	cancel context.CancelFunc

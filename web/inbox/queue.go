@@ -12,9 +12,11 @@ import (
 type queue struct {
 	mu      sync.Mutex
 	entries []*entry
+	came    int64 // entries in all
 	stopped bool
 	timer   *time.Timer // runs while anything waits
 
+	full   chan struct{} // closed when enough wait; nil while nobody waits for that
 	signal chan struct{} // holds one while anything waits that no committer was told of; closed to stop
 }
 
@@ -22,6 +24,53 @@ func (q *queue) len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.entries)
+}
+
+// count is how many entries ever came.
+func (q *queue) count() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.came
+}
+
+// fills waits until enough entries wait, or no more are taken, but not longer than d, and reports whether it is so.
+func (q *queue) fills(d time.Duration) bool {
+	full := q.watch()
+	if full == nil {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-full:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// watch returns what is closed when the queue is full enough, nil where it is. Only whoever has the turn may watch.
+func (q *queue) watch() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.isFull() {
+		return nil
+	}
+	if q.full == nil {
+		q.full = make(chan struct{})
+	}
+	return q.full
+}
+
+// isFull is read with the queue locked.
+func (q *queue) isFull() bool { return q.stopped || len(q.entries) >= enough }
+
+// grown tells who watches. The queue is locked.
+func (q *queue) grown() {
+	if q.full != nil && q.isFull() {
+		close(q.full)
+		q.full = nil
+	}
 }
 
 // told says to one committer that something waits. The queue is locked.
@@ -54,6 +103,8 @@ func (i *Inbox) enqueue(e *entry) error {
 	}
 	i.callers.Add(1)
 	i.queue.entries = append(i.queue.entries, e)
+	i.queue.came++
+	i.queue.grown()
 	if waiting == 0 {
 		i.queue.told()
 		i.patient(i.opts.QueueTimeout)
@@ -116,6 +167,7 @@ func (i *Inbox) closeQueue(started bool) []*entry {
 		return nil
 	}
 	i.queue.stopped = true
+	i.queue.grown()
 	close(i.queue.signal)
 	if started {
 		return nil
