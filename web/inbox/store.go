@@ -25,9 +25,13 @@ var errOutage = errors.New("database away")
 // stored is what one transaction did.
 type stored struct {
 	ids      map[uuid.UUID]struct{} // the receipts that were new
-	queues   []string               // of the jobs
+	queues   []string               // of their jobs
+	woken    bool                   // their workers have been notified
 	inFlight map[Hold]bool          // held addresses to which a provider call may be about to start
 }
+
+// smallBatch is one that is sent with its COMMIT: when so little arrives, another committer has nothing to insert meanwhile.
+const smallBatch = 4
 
 // store inserts a batch in one transaction. It calls inserted before it waits for a held address, or for the COMMIT.
 func (i *Inbox) store(ctx context.Context, batch []*entry, inserted func()) (stored, error) {
@@ -39,23 +43,64 @@ func (i *Inbox) store(ctx context.Context, batch []*entry, inserted func()) (sto
 	knowColumns(conn.Conn())
 
 	s := stored{ids: make(map[uuid.UUID]struct{}, len(batch))}
-	// READ COMMITTED is spelled out because holds rely on each statement seeing what was committed before it.
 	first := &pgx.Batch{}
 	if err = i.insertReceipts(ctx, conn.Conn(), first, batch, s.ids); err == nil {
-		err = pipeline.Run(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted},
-			func(begin *pgx.Batch) { begin.QueuedQueries = append(begin.QueuedQueries, first.QueuedQueries...) },
-			func(tx pgx.Tx, _ *pgx.Batch) error {
+		steps := pipeline.Steps{
+			First: func(begin *pgx.Batch) { begin.QueuedQueries = append(begin.QueuedQueries, first.QueuedQueries...) },
+			After: func(after *pgx.Batch) { i.wakeAlong(after, batch, &s.woken) },
+		}
+		if len(batch) < smallBatch && !slices.ContainsFunc(batch, func(e *entry) bool { return e.hold != nil }) {
+			inserted()
+		} else {
+			steps.Do = func(tx pgx.Tx, _ *pgx.Batch) error {
 				inserted()
 				return s.addHolds(ctx, tx, batch)
-			})
+			}
+		}
+		// READ COMMITTED is spelled out because holds rely on each statement seeing what was committed before it.
+		err = pipeline.Run(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, steps)
 	}
 	if err == nil {
+		s.queues = s.newQueues(batch)
 		return s, nil
 	}
 	if ctx.Err() != nil || conn.Conn().IsClosed() || refusesAll(err) {
 		return stored{}, fmt.Errorf("inbox: store %d receipts: %w: %w", len(batch), errOutage, withCause(ctx, err))
 	}
 	return stored{}, fmt.Errorf("inbox: store %d receipts: %w", len(batch), err)
+}
+
+// wakeAlong queues a notification of the workers behind the COMMIT, where one is due. Whether there are new jobs is not known
+// yet; a notification too many does nothing.
+func (i *Inbox) wakeAlong(after *pgx.Batch, batch []*entry, woken *bool) {
+	if i.opts.WakeAlong == nil {
+		return
+	}
+	queues := queuesOf(batch, func(*entry) bool { return true })
+	if len(queues) > 0 && i.opts.WakeAlong(after, queues) {
+		after.QueuedQueries[after.Len()-1].Exec(func(pgconn.CommandTag) error {
+			*woken = true
+			return nil
+		})
+	}
+}
+
+// queuesOf lists the queues of the jobs of entries that are of interest.
+func queuesOf(batch []*entry, of func(*entry) bool) (queues []string) {
+	for _, e := range batch {
+		if e.job != nil && !slices.Contains(queues, e.row.queue) && of(e) {
+			queues = append(queues, e.row.queue)
+		}
+	}
+	return queues
+}
+
+// newQueues are those of jobs that were not there before.
+func (s *stored) newQueues(batch []*entry) []string {
+	return queuesOf(batch, func(e *entry) bool {
+		_, ok := s.ids[e.id]
+		return ok
+	})
 }
 
 // lockTimeout has a transaction wait for any one lock at most a fifth of CommitTimeout: when a dispatch is stuck and holds
@@ -93,18 +138,12 @@ func withCause(ctx context.Context, err error) error {
 	return err
 }
 
-// addHolds stores the holds of the receipts that were new, and adds the jobs' queues.
+// addHolds stores the holds of the receipts that were new.
 func (s *stored) addHolds(ctx context.Context, tx pgx.Tx, batch []*entry) error {
 	var held []*entry
 	for _, e := range batch {
-		if _, ok := s.ids[e.id]; !ok {
-			continue
-		}
-		if e.hold != nil {
+		if _, ok := s.ids[e.id]; ok && e.hold != nil {
 			held = append(held, e)
-		}
-		if e.job != nil && !slices.Contains(s.queues, e.row.queue) {
-			s.queues = append(s.queues, e.row.queue)
 		}
 	}
 	if len(held) == 0 {
