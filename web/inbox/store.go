@@ -30,10 +30,12 @@ type stored struct {
 	inFlight map[Hold]bool          // held addresses to which a provider call may be about to start
 }
 
-// smallBatch is one that is sent with its COMMIT: when so little arrives, another committer has nothing to insert meanwhile.
+// Fewer than smallBatch receipts are sent with their COMMIT: when so little arrives, another committer has next to nothing to
+// insert meanwhile.
 const smallBatch = 4
 
-// store inserts a batch in one transaction. It calls inserted before it waits for a held address, or for the COMMIT.
+// store inserts a batch in one transaction. It calls inserted before it waits for a held address, or for the COMMIT; with a
+// small batch, which is sent whole, at once.
 func (i *Inbox) store(ctx context.Context, batch []*entry, inserted func()) (stored, error) {
 	conn, err := i.opts.Pool.Acquire(ctx)
 	if err != nil {
