@@ -20,10 +20,6 @@ type Steps struct {
 	// Do finds the results of First read; what it queues on last is sent together with COMMIT, and its results are read before
 	// Run returns. It may queue nothing, and must not end tx. Without a Do, everything is sent at once.
 	Do func(tx pgx.Tx, last *pgx.Batch) error
-
-	// After queues what is sent behind the COMMIT and has a transaction of its own; nil for nothing. What becomes of it is no
-	// part of what Run returns: only its own callbacks tell that it was done.
-	After func(after *pgx.Batch)
 }
 
 // Run runs a transaction of conn. What the server refuses of a step stops the COMMIT. What a callback makes of results that are
@@ -36,7 +32,7 @@ func Run(ctx context.Context, conn *pgxpool.Conn, opts pgx.TxOptions, steps Step
 	batch.BeginTx(opts)
 	steps.First(batch)
 	if steps.Do == nil {
-		return end(ctx, conn, batch, steps.After)
+		return end(ctx, conn, batch)
 	}
 	defer rollback(ctx, conn)
 	begun := conn.SendBatch(ctx, batch)
@@ -49,27 +45,19 @@ func Run(ctx context.Context, conn *pgxpool.Conn, opts pgx.TxOptions, steps Step
 	if err := steps.Do(tx, last); err != nil {
 		return err
 	}
-	return end(ctx, conn, last, steps.After)
+	return end(ctx, conn, last)
 }
 
-// end sends a batch, the COMMIT and what comes after it.
-func end(ctx context.Context, conn *pgxpool.Conn, batch *pgx.Batch, after func(*pgx.Batch)) error {
+// end sends a batch and the COMMIT.
+func end(ctx context.Context, conn *pgxpool.Conn, batch *pgx.Batch) error {
 	defer rollback(ctx, conn)
-	committed := false
 	batch.Queue(`COMMIT`).Exec(func(tag pgconn.CommandTag) error {
 		if tag.String() == "ROLLBACK" {
 			return pgx.ErrTxCommitRollback
 		}
-		committed = true
 		return nil
 	})
-	if after != nil {
-		after(batch)
-	}
-	if err := conn.SendBatch(ctx, batch).Close(); err != nil && !committed {
-		return err
-	}
-	return nil
+	return conn.SendBatch(ctx, batch).Close()
 }
 
 // rollback ends a transaction that was not committed. The error is on its way already; a connection that can't roll back gets

@@ -155,37 +155,6 @@ func TestRun_atOnce(t *testing.T) {
 	require.Equal(t, []int{1}, b.kept())
 }
 
-func TestRun_after(t *testing.T) {
-	t.Parallel()
-	for name, do := range map[string]func(pgx.Tx, *pgx.Batch) error{
-		"at once": nil,
-		"in two":  func(pgx.Tx, *pgx.Batch) error { return nil },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			done := false
-			after := func(n int) func(*pgx.Batch) {
-				return func(after *pgx.Batch) {
-					after.Queue(insert, n).Exec(func(pgconn.CommandTag) error { done = true; return nil })
-				}
-			}
-			require.NoError(t, b.steps(pipeline.Steps{First: queue(1), Do: do, After: after(2)}))
-			require.True(t, done)
-			require.Equal(t, []int{1, 2}, b.kept())
-
-			done = false
-			require.NoError(t, b.steps(pipeline.Steps{First: queue(3), Do: do, After: after(1)}), "its failure is not the transaction's")
-			require.False(t, done)
-			require.Equal(t, []int{1, 2, 3}, b.kept())
-
-			require.Error(t, b.steps(pipeline.Steps{First: func(first *pgx.Batch) { first.Queue(`INSERT INTO kept VALUES (4, 9)`) }, Do: do, After: after(5)}))
-			require.False(t, done, "there was no COMMIT")
-			require.Equal(t, []int{1, 2, 3}, b.kept())
-		})
-	}
-}
-
 // What last's statements return is read after the COMMIT was sent: it can't be stopped any more.
 func TestRun_resultsOfLastComeTooLate(t *testing.T) {
 	t.Parallel()

@@ -165,7 +165,7 @@ func (i *Inbox) commitTogether(ctx context.Context, batch []*entry, t *turn) err
 	if i.opts.Observe.Committed != nil {
 		i.opts.Observe.Committed(len(batch), time.Since(began))
 	}
-	if i.opts.Wake != nil && len(stored.queues) > 0 && !stored.woken {
+	if i.opts.Wake != nil && len(stored.queues) > 0 {
 		i.opts.Wake(stored.queues)
 	}
 	return nil

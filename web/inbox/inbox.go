@@ -67,10 +67,6 @@ type Options struct {
 	// most once in a while, and of an insert that was rolled back instead. It must not block.
 	Wake func(queues []string)
 
-	// WakeAlong may queue the same as one statement that goes out with a COMMIT, behind it, and reports whether it did: then
-	// Wake is not called, unless that failed. It must not block, and may be nil.
-	WakeAlong func(after *pgx.Batch, queues []string) bool
-
 	QueueLength int   // receipts that may wait; default 1024
 	QueueBytes  int64 // bytes that receipts waiting or being committed may hold; default 64 MiB
 	MaxBatch    int   // receipts in one transaction; default 256

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"onward/jobs"
@@ -281,45 +280,6 @@ func TestAccept_wakesTheQueuesOfNewJobsAfterTheCommit(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, b.Stop(t.Context()))
 	require.Empty(t, woken, "neither a duplicate nor a receipt without a job wakes anyone")
-}
-
-// A notification that went out behind the COMMIT is not asked for again; one that failed there is.
-func TestAccept_wakesAlongWithTheCommit(t *testing.T) {
-	t.Parallel()
-
-	var statement string // none: it is not time for one
-	woken, along := make(chan []string, 10), make(chan []string, 10)
-	b := setup(t, func(o *inbox.Options) {
-		o.Committers = 1
-		o.Wake = func(queues []string) { woken <- queues }
-		o.WakeAlong = func(after *pgx.Batch, queues []string) bool {
-			along <- queues
-			if statement == "" {
-				return false
-			}
-			after.Queue(statement)
-			return true
-		}
-	})
-	b.Start()
-	callbacks := []string{jobs.QueueCallbacks}
-	accept := func(receipts ...inbox.Receipt) {
-		t.Helper()
-		require.Equal(t, map[inbox.Result]int{inbox.Accepted: len(receipts)}, tally(b.acceptAll(t.Context(), receipts)))
-		require.Equal(t, callbacks, <-along)
-	}
-
-	accept(status(1))
-	require.Equal(t, callbacks, <-woken)
-	statement = `SELECT 1`
-	accept(status(2))
-	statement = `SELECT 1 / (SELECT 0)`
-	accept(status(3))
-	require.Equal(t, callbacks, <-woken)
-	require.NoError(t, b.Stop(t.Context()))
-	require.Empty(t, woken, "the second was notified")
-	require.Empty(t, along)
-	b.requireWhole(t, 3)
 }
 
 func TestPromise6_fullQueueRefusesAtOnce(t *testing.T) {

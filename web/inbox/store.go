@@ -26,7 +26,6 @@ var errOutage = errors.New("database away")
 type stored struct {
 	ids      map[uuid.UUID]struct{} // the receipts that were new
 	queues   []string               // of their jobs
-	woken    bool                   // their workers have been notified
 	inFlight map[Hold]bool          // held addresses to which a provider call may be about to start
 }
 
@@ -49,7 +48,6 @@ func (i *Inbox) store(ctx context.Context, batch []*entry, inserted func()) (sto
 	if err = i.insertReceipts(ctx, conn.Conn(), first, batch, s.ids); err == nil {
 		steps := pipeline.Steps{
 			First: func(begin *pgx.Batch) { begin.QueuedQueries = append(begin.QueuedQueries, first.QueuedQueries...) },
-			After: func(after *pgx.Batch) { i.wakeAlong(after, batch, &s.woken) },
 		}
 		if len(batch) < smallBatch && !slices.ContainsFunc(batch, func(e *entry) bool { return e.hold != nil }) {
 			inserted()
@@ -63,46 +61,13 @@ func (i *Inbox) store(ctx context.Context, batch []*entry, inserted func()) (sto
 		err = pipeline.Run(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, steps)
 	}
 	if err == nil {
-		s.queues = s.newQueues(batch)
+		s.addQueues(batch)
 		return s, nil
 	}
 	if ctx.Err() != nil || conn.Conn().IsClosed() || refusesAll(err) {
 		return stored{}, fmt.Errorf("inbox: store %d receipts: %w: %w", len(batch), errOutage, withCause(ctx, err))
 	}
 	return stored{}, fmt.Errorf("inbox: store %d receipts: %w", len(batch), err)
-}
-
-// wakeAlong queues a notification of the workers behind the COMMIT, where one is due. Whether there are new jobs is not known
-// yet; a notification too many does nothing.
-func (i *Inbox) wakeAlong(after *pgx.Batch, batch []*entry, woken *bool) {
-	if i.opts.WakeAlong == nil {
-		return
-	}
-	queues := queuesOf(batch, func(*entry) bool { return true })
-	if len(queues) > 0 && i.opts.WakeAlong(after, queues) {
-		after.QueuedQueries[after.Len()-1].Exec(func(pgconn.CommandTag) error {
-			*woken = true
-			return nil
-		})
-	}
-}
-
-// queuesOf lists the queues of the jobs of entries that are of interest.
-func queuesOf(batch []*entry, of func(*entry) bool) (queues []string) {
-	for _, e := range batch {
-		if e.job != nil && !slices.Contains(queues, e.row.queue) && of(e) {
-			queues = append(queues, e.row.queue)
-		}
-	}
-	return queues
-}
-
-// newQueues are those of jobs that were not there before.
-func (s *stored) newQueues(batch []*entry) []string {
-	return queuesOf(batch, func(e *entry) bool {
-		_, ok := s.ids[e.id]
-		return ok
-	})
 }
 
 // lockTimeout has a transaction wait for any one lock at most a fifth of CommitTimeout: when a dispatch is stuck and holds
@@ -138,6 +103,15 @@ func withCause(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", cause, err)
 	}
 	return err
+}
+
+// addQueues adds the queues of the jobs of the receipts that were new.
+func (s *stored) addQueues(batch []*entry) {
+	for _, e := range batch {
+		if _, ok := s.ids[e.id]; ok && e.job != nil && !slices.Contains(s.queues, e.row.queue) {
+			s.queues = append(s.queues, e.row.queue)
+		}
+	}
 }
 
 // addHolds stores the holds of the receipts that were new.

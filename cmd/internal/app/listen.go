@@ -118,7 +118,7 @@ func (a *App) buildPublic() error {
 		return err
 	}
 	in, err := inbox.New(inbox.Options{
-		Pool: a.pool, River: inserts, Wake: a.waker.Wake, WakeAlong: a.waker.Along, Clock: a.opts.Clock, Logger: a.logger,
+		Pool: a.pool, River: inserts, Wake: a.waker.Wake, Clock: a.opts.Clock, Logger: a.logger,
 		Observe: inbox.Observe{Committed: func(receipts int, took time.Duration) {
 			a.waker.Committed(receipts)
 			a.metrics.InboxCommitted(receipts, took)

@@ -4,13 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -30,22 +27,20 @@ func wakeGap(perSecond float64) time.Duration {
 
 // waker tells workers of new jobs after the commit that made them. River's own notification is throttled at
 // the leading edge: a job inserted just after another waits for the next insert, or for the poll a second
-// later. This one is sent behind the COMMIT where one is due, and else at the trailing edge, on a connection of the pool. It is
-// never lost but with that; the poll is what remains then.
+// later. This one is sent at the trailing edge, on a connection of the pool, and so is never lost but with it;
+// the poll is what remains then.
 type waker struct {
 	pool   *pgxpool.Pool
 	logger *slog.Logger
-	signal chan struct{}
 
-	mu        sync.Mutex
-	pending   map[string]struct{}
-	last, due time.Time    // the last notification, and when another may be sent
-	perSecond float64      // receipts
-	arrived   atomic.Int64 // receipts since the last notification
+	mu      sync.Mutex
+	pending map[string]struct{}
+	signal  chan struct{}
+	arrived atomic.Int64 // receipts since the last notification
 }
 
 func newWaker(pool *pgxpool.Pool, logger *slog.Logger) *waker {
-	return &waker{pool: pool, logger: logger, pending: map[string]struct{}{}, signal: make(chan struct{}, 1), last: time.Now()}
+	return &waker{pool: pool, logger: logger, pending: map[string]struct{}{}, signal: make(chan struct{}, 1)}
 }
 
 // Wake asks for a notification. It never blocks.
@@ -61,86 +56,54 @@ func (w *waker) Wake(queues []string) {
 	}
 }
 
-// Along queues a notification, as its last statement, if it is time for one.
-func (w *waker) Along(after *pgx.Batch, queues []string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	now := time.Now()
-	if now.Before(w.due) || len(w.pending) > 0 {
-		return false
-	}
-	w.notified(now)
-	after.Queue(notify, payloads(queues))
-	return true
-}
-
 // Committed tells how many receipts a commit held.
 func (w *waker) Committed(receipts int) { w.arrived.Add(int64(receipts)) }
-
-// notified begins the pause after a notification. The waker is locked.
-func (w *waker) notified(now time.Time) {
-	took := max(now.Sub(w.last), minWakeGap) // never 0, whatever the clock
-	w.perSecond = (w.perSecond + float64(w.arrived.Swap(0))/took.Seconds()) / 2
-	w.last, w.due = now, now.Add(wakeGap(w.perSecond))
-}
-
-// pause is how long until another notification may be sent.
-func (w *waker) pause() time.Duration {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return time.Until(w.due)
-}
 
 // run sends what was asked for until ctx ends.
 func (w *waker) run(ctx context.Context) {
 	gap := time.NewTimer(0)
 	defer gap.Stop()
 	<-gap.C
+	perSecond, last := 0.0, time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.signal:
 		}
-		gap.Reset(w.pause())
+		w.notify(ctx)
+		now := time.Now()
+		took := max(now.Sub(last), minWakeGap) // never 0, whatever the clock
+		perSecond = (perSecond + float64(w.arrived.Swap(0))/took.Seconds()) / 2
+		last = now
+		gap.Reset(wakeGap(perSecond))
 		select {
 		case <-ctx.Done():
 			return
 		case <-gap.C:
 		}
-		w.notify(ctx)
 	}
-}
-
-// notify is what wakes workers: River listens on SCHEMA.river_insert. A notification is lost with the server anyway, so its
-// commit need not wait for the disk; the setting ends with the statement's transaction.
-const notify = `
-	SELECT pg_notify(current_schema() || '.river_insert', p)
-	FROM unnest($1::text[]) AS p, set_config('synchronous_commit', 'off', true)`
-
-// payloads are River's, of notifications about queues.
-func payloads(queues []string) []string {
-	list := make([]string, len(queues))
-	for n, q := range queues {
-		// Marshalling a map of strings can't fail.
-		b, _ := json.Marshal(map[string]string{"queue": q})
-		list[n] = string(b)
-	}
-	return list
 }
 
 func (w *waker) notify(ctx context.Context) {
 	w.mu.Lock()
-	queues := slices.Collect(maps.Keys(w.pending))
-	clear(w.pending)
-	if len(queues) > 0 {
-		w.notified(time.Now())
+	payloads := make([]string, 0, len(w.pending))
+	for q := range w.pending {
+		// Marshalling a map of strings can't fail.
+		b, _ := json.Marshal(map[string]string{"queue": q})
+		payloads = append(payloads, string(b))
 	}
+	clear(w.pending)
 	w.mu.Unlock()
-	if len(queues) == 0 {
+	if len(payloads) == 0 {
 		return
 	}
-	if _, err := w.pool.Exec(ctx, notify, payloads(queues)); err != nil && ctx.Err() == nil {
+	// River listens on SCHEMA.river_insert. A notification is lost with the server anyway, so its commit need not wait for
+	// the disk; the setting ends with the statement's transaction.
+	_, err := w.pool.Exec(ctx, `
+		SELECT pg_notify(current_schema() || '.river_insert', p)
+		FROM unnest($1::text[]) AS p, set_config('synchronous_commit', 'off', true)`, payloads)
+	if err != nil && ctx.Err() == nil {
 		w.logger.WarnContext(ctx, "wake workers: they find the jobs by polling, a second later", "error", err)
 	}
 }
