@@ -12,60 +12,42 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Steps are those of a transaction, in their order.
-type Steps struct {
-	// First queues what is sent together with BEGIN.
-	First func(first *pgx.Batch)
-
-	// Do finds the results of First read; what it queues on last is sent together with COMMIT, and its results are read before
-	// Run returns. It may queue nothing, and must not end tx. Without a Do, everything is sent at once.
-	Do func(tx pgx.Tx, last *pgx.Batch) error
-}
-
-// Run runs a transaction of conn. What the server refuses of a step stops the COMMIT. What a callback makes of results that are
-// read when the COMMIT is on its way (of last; without a Do, of First) does not: it is returned, and the transaction stays.
+// Run runs fn in a transaction of conn. What first queues is sent with BEGIN, and its results have been read when fn is
+// called; what fn queues on last is sent with COMMIT, and its results are read before Run returns. Either may queue
+// nothing. fn must not end tx. What the server refuses of last stops the COMMIT; what a callback makes of its results does
+// not: it is returned, and the transaction stays.
 //
 // Like [pgx.BeginFunc] it rolls back when anything fails. A connection that breaks while Run waits for the COMMIT leaves
 // open, here as there, whether it took place.
-func Run(ctx context.Context, conn *pgxpool.Conn, opts pgx.TxOptions, steps Steps) error {
+func Run(
+	ctx context.Context, conn *pgxpool.Conn, opts pgx.TxOptions, first func(first *pgx.Batch), fn func(tx pgx.Tx, last *pgx.Batch) error,
+) error {
 	batch := &pgx.Batch{}
 	batch.BeginTx(opts)
-	steps.First(batch)
-	if steps.Do == nil {
-		return end(ctx, conn, batch)
-	}
-	defer rollback(ctx, conn)
+	first(batch)
 	begun := conn.SendBatch(ctx, batch)
 	tx := begun.Tx()
+	defer func() {
+		if pg := conn.Conn().PgConn(); !pg.IsClosed() && pg.TxStatus() != 'I' {
+			_ = tx.Rollback(ctx) // the error is on its way already; a connection that can't roll back gets closed
+		}
+	}()
 	if err := begun.Close(); err != nil {
 		return err
 	}
 
 	last := &pgx.Batch{}
-	if err := steps.Do(tx, last); err != nil {
+	if err := fn(tx, last); err != nil {
 		return err
 	}
-	return end(ctx, conn, last)
-}
-
-// end sends a batch and the COMMIT.
-func end(ctx context.Context, conn *pgxpool.Conn, batch *pgx.Batch) error {
-	defer rollback(ctx, conn)
-	batch.Queue(`COMMIT`).Exec(func(tag pgconn.CommandTag) error {
+	if last.Len() == 0 {
+		return tx.Commit(ctx)
+	}
+	last.Queue(`COMMIT`).Exec(func(tag pgconn.CommandTag) error {
 		if tag.String() == "ROLLBACK" {
 			return pgx.ErrTxCommitRollback
 		}
 		return nil
 	})
-	return conn.SendBatch(ctx, batch).Close()
-}
-
-// rollback ends a transaction that was not committed. The error is on its way already; a connection that can't roll back gets
-// closed.
-func rollback(ctx context.Context, conn *pgxpool.Conn) {
-	if pg := conn.Conn().PgConn(); !pg.IsClosed() && pg.TxStatus() != 'I' {
-		if _, err := conn.Exec(ctx, `ROLLBACK`); err != nil {
-			_ = conn.Conn().Close(ctx)
-		}
-	}
+	return conn.SendBatch(ctx, last).Close()
 }

@@ -45,16 +45,10 @@ func setup(t *testing.T) *bundle {
 // run runs a transaction on a connection that it returns to the pool, where it must be fit for use.
 func (b *bundle) run(first func(*pgx.Batch), fn func(pgx.Tx, *pgx.Batch) error) error {
 	b.Helper()
-	return b.steps(pipeline.Steps{First: first, Do: fn})
-}
-
-// steps is run, of any steps.
-func (b *bundle) steps(steps pipeline.Steps) error {
-	b.Helper()
 	conn, err := b.pool.Acquire(b.Context())
 	require.NoError(b, err)
 	defer conn.Release()
-	err = pipeline.Run(b.Context(), conn, pgx.TxOptions{}, steps)
+	err = pipeline.Run(b.Context(), conn, pgx.TxOptions{}, first, fn)
 	require.Equal(b, byte('I'), conn.Conn().PgConn().TxStatus())
 	return err
 }
@@ -136,25 +130,6 @@ func TestRun_rollsBack(t *testing.T) {
 	}
 }
 
-func TestRun_atOnce(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	seen := 0
-	require.NoError(t, b.steps(pipeline.Steps{First: func(first *pgx.Batch) {
-		first.Queue(insert, 1)
-		first.Queue(`SELECT count(*) FROM kept`).QueryRow(func(row pgx.Row) error { return row.Scan(&seen) })
-	}}))
-	require.Equal(t, 1, seen)
-	require.Equal(t, []int{1}, b.kept())
-
-	var pg *pgconn.PgError
-	require.ErrorAs(t, b.steps(pipeline.Steps{First: func(first *pgx.Batch) { queue(2)(first); queue(1)(first) }}), &pg)
-	require.Equal(t, "23505", pg.Code)
-	require.ErrorAs(t, b.steps(pipeline.Steps{First: func(first *pgx.Batch) { first.Queue(`INSERT INTO kept VALUES (2, 9)`) }}), &pg)
-	require.Equal(t, "23503", pg.Code, "at the COMMIT")
-	require.Equal(t, []int{1}, b.kept())
-}
-
 // What last's statements return is read after the COMMIT was sent: it can't be stopped any more.
 func TestRun_resultsOfLastComeTooLate(t *testing.T) {
 	t.Parallel()
@@ -210,11 +185,11 @@ func TestRun_answerLostAtTheCommit(t *testing.T) {
 		conn, err := pool.Acquire(t.Context())
 		require.NoError(t, err)
 		defer conn.Release()
-		return pipeline.Run(t.Context(), conn, pgx.TxOptions{}, pipeline.Steps{First: queue(n), Do: func(_ pgx.Tx, last *pgx.Batch) error {
+		return pipeline.Run(t.Context(), conn, pgx.TxOptions{}, queue(n), func(_ pgx.Tx, last *pgx.Batch) error {
 			queue(n + 1)(last)
 			armed.Store(arm)
 			return nil
-		}})
+		})
 	}
 	require.NoError(t, run(1, false), "all statements are prepared now")
 	require.Error(t, run(3, true))

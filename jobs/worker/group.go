@@ -111,10 +111,10 @@ func pipelineHot(ctx context.Context, pool *pgxpool.Pool, first func(*pgx.Batch)
 		return fmt.Errorf("connect: %w", err)
 	}
 	defer conn.Release()
-	return pipeline.Run(ctx, conn, pgx.TxOptions{}, pipeline.Steps{Do: fn, First: func(batch *pgx.Batch) {
+	return pipeline.Run(ctx, conn, pgx.TxOptions{}, func(batch *pgx.Batch) {
 		batch.Queue(planOnce)
 		first(batch)
-	}})
+	}, fn)
 }
 
 // do does one item's part, alone or with others; what came of it stands in the item. errNotInGroup: nothing was done, do

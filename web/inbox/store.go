@@ -25,16 +25,11 @@ var errOutage = errors.New("database away")
 // stored is what one transaction did.
 type stored struct {
 	ids      map[uuid.UUID]struct{} // the receipts that were new
-	queues   []string               // of their jobs
+	queues   []string               // of the jobs
 	inFlight map[Hold]bool          // held addresses to which a provider call may be about to start
 }
 
-// Fewer than smallBatch receipts are sent with their COMMIT: when so little arrives, another committer has next to nothing to
-// insert meanwhile.
-const smallBatch = 4
-
-// store inserts a batch in one transaction. It calls inserted before it waits for a held address, or for the COMMIT; with a
-// small batch, which is sent whole, at once.
+// store inserts a batch in one transaction. It calls inserted before it waits for a held address, or for the COMMIT.
 func (i *Inbox) store(ctx context.Context, batch []*entry, inserted func()) (stored, error) {
 	conn, err := i.opts.Pool.Acquire(ctx)
 	if err != nil {
@@ -44,24 +39,17 @@ func (i *Inbox) store(ctx context.Context, batch []*entry, inserted func()) (sto
 	knowColumns(conn.Conn())
 
 	s := stored{ids: make(map[uuid.UUID]struct{}, len(batch))}
+	// READ COMMITTED is spelled out because holds rely on each statement seeing what was committed before it.
 	first := &pgx.Batch{}
 	if err = i.insertReceipts(ctx, conn.Conn(), first, batch, s.ids); err == nil {
-		steps := pipeline.Steps{
-			First: func(begin *pgx.Batch) { begin.QueuedQueries = append(begin.QueuedQueries, first.QueuedQueries...) },
-		}
-		if len(batch) < smallBatch && !slices.ContainsFunc(batch, func(e *entry) bool { return e.hold != nil }) {
-			inserted()
-		} else {
-			steps.Do = func(tx pgx.Tx, _ *pgx.Batch) error {
+		err = pipeline.Run(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted},
+			func(begin *pgx.Batch) { begin.QueuedQueries = append(begin.QueuedQueries, first.QueuedQueries...) },
+			func(tx pgx.Tx, _ *pgx.Batch) error {
 				inserted()
 				return s.addHolds(ctx, tx, batch)
-			}
-		}
-		// READ COMMITTED is spelled out because holds rely on each statement seeing what was committed before it.
-		err = pipeline.Run(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, steps)
+			})
 	}
 	if err == nil {
-		s.addQueues(batch)
 		return s, nil
 	}
 	if ctx.Err() != nil || conn.Conn().IsClosed() || refusesAll(err) {
@@ -105,21 +93,18 @@ func withCause(ctx context.Context, err error) error {
 	return err
 }
 
-// addQueues adds the queues of the jobs of the receipts that were new.
-func (s *stored) addQueues(batch []*entry) {
-	for _, e := range batch {
-		if _, ok := s.ids[e.id]; ok && e.job != nil && !slices.Contains(s.queues, e.row.queue) {
-			s.queues = append(s.queues, e.row.queue)
-		}
-	}
-}
-
-// addHolds stores the holds of the receipts that were new.
+// addHolds stores the holds of the receipts that were new, and adds the jobs' queues.
 func (s *stored) addHolds(ctx context.Context, tx pgx.Tx, batch []*entry) error {
 	var held []*entry
 	for _, e := range batch {
-		if _, ok := s.ids[e.id]; ok && e.hold != nil {
+		if _, ok := s.ids[e.id]; !ok {
+			continue
+		}
+		if e.hold != nil {
 			held = append(held, e)
+		}
+		if e.job != nil && !slices.Contains(s.queues, e.row.queue) {
+			s.queues = append(s.queues, e.row.queue)
 		}
 	}
 	if len(held) == 0 {

@@ -11,12 +11,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// The time between two notifications of one process grows with the rate of receipts, from 1 ms to 8 ms at 2,000 a second.
+// The time between two notifications of one process grows with the rate of receipts, from 1 ms to 12 ms at 3,000 a second.
 // Each wake-up costs a transaction here, and a fetch and a group's transaction there: when much arrives, fewer and larger
-// groups are worth more than the wait. Batches that the inbox begins 10 ms apart are notified of at once.
+// groups are worth more than the wait.
 const (
 	minWakeGap   = 1 * time.Millisecond
-	maxWakeGap   = 8 * time.Millisecond
+	maxWakeGap   = 12 * time.Millisecond
 	wakeGapAtOne = 4 * time.Microsecond // for each receipt a second
 )
 
