@@ -141,20 +141,25 @@ func TestPause_comesBack(t *testing.T) {
 	require.Equal(t, maxPause, at(2*time.Second+2*time.Millisecond, 2002), "a second later")
 }
 
+// pausing begins a whole pause, and tells how long it took.
+func (s *sample) pausing() <-chan time.Duration {
+	began, paused := time.Now(), make(chan time.Duration)
+	s.pace.rate, s.pace.last, s.pace.began = fullPauseAt, began, began
+	go func() {
+		s.pause()
+		paused <- time.Since(began)
+	}()
+	return paused
+}
+
 func TestPause_endsWhenEnoughWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSample(time.Millisecond)
-		s.pace.rate, s.pace.last, s.pace.began = fullPauseAt, time.Now(), time.Now()
 		for range enough - 1 {
 			go s.send(t)
 		}
 		synctest.Wait()
-		paused := make(chan time.Duration)
-		began := time.Now()
-		go func() {
-			s.pause()
-			paused <- time.Since(began)
-		}()
+		paused := s.pausing()
 		time.Sleep(time.Millisecond)
 		go s.send(t)
 		require.Equal(t, time.Millisecond, <-paused)
@@ -168,13 +173,7 @@ func TestPause_endsWhenEnoughWait(t *testing.T) {
 func TestPause_endsAtTheStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSample(time.Millisecond)
-		s.pace.rate, s.pace.last, s.pace.began = fullPauseAt, time.Now(), time.Now()
-		paused := make(chan time.Duration)
-		began := time.Now()
-		go func() {
-			s.pause()
-			paused <- time.Since(began)
-		}()
+		paused := s.pausing()
 		time.Sleep(time.Millisecond)
 		s.closeQueue(true)
 		require.Equal(t, time.Millisecond, <-paused)
