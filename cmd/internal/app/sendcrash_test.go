@@ -51,8 +51,11 @@ func (s *stack) newGate(mode gateMode) *gate {
 		if err != nil {
 			return
 		}
-		// What has come this far is passed on, whether or not who called still lives.
-		r = r.WithContext(context.WithoutCancel(r.Context()))
+		// What has come this far is passed on, whether or not who called still lives. (A context that can't end at all would make
+		// ReverseProxy watch the caller's connection instead, and drop the call where nobody waits for it until it has come.)
+		ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+		defer cancel()
+		r = r.WithContext(ctx)
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		switch mode {
 		case pass:
