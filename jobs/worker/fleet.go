@@ -95,40 +95,46 @@ func (p *Process) Leave(ctx context.Context) error {
 	return nil
 }
 
+// look looks at running jobs by an index scan. PostgreSQL would rather make a bitmap, which at each look visits every version of a
+// row that was ever running and not vacuumed yet: after ten seconds of 3,000 jobs a second that took 200 ms, every two seconds. An index
+// scan marks a dead one when it meets it first, and passes over it from then on.
+func (p *Process) look(ctx context.Context, fn func(pgx.Tx) error) error {
+	return pgx.BeginTxFunc(ctx, p.Pool, pgx.TxOptions{
+		BeginQuery: "BEGIN; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off",
+	}, fn)
+}
+
 // rescue puts back the running jobs of processes that stopped beating. Running one twice is harmless: a receipt's
 // effect is kept single by its facts' keys, and a send that was cut off is never repeated blindly.
 func (p *Process) rescue(ctx context.Context) error {
-	rows, err := p.Pool.Query(ctx, `
-		WITH dead AS (
-			DELETE FROM worker_processes
-			WHERE seen_at < now() - make_interval(secs => $1)
-			RETURNING client_id
-		), back AS (
-			UPDATE river_job j
-			SET state = 'available', scheduled_at = now(),
-				metadata = j.metadata || jsonb_build_object('onward_rescued', COALESCE((j.metadata ->> 'onward_rescued')::int, 0) + 1)
-			WHERE j.state = 'running'
-				AND j.attempted_at < now() - make_interval(secs => $1)
-				AND (j.attempted_by[array_upper(j.attempted_by, 1)] IN (SELECT client_id FROM dead)
-					OR NOT EXISTS (
-						SELECT 1 FROM worker_processes w
-						WHERE w.client_id = j.attempted_by[array_upper(j.attempted_by, 1)]
-					))
-			RETURNING j.queue
-		)
-		SELECT DISTINCT queue FROM back`, silence.Seconds())
-	if err != nil {
-		return fmt.Errorf("put back the jobs of dead workers: %w", err)
-	}
 	var queues []string
-	for rows.Next() {
-		var q string
-		if err := rows.Scan(&q); err != nil {
-			return fmt.Errorf("put back the jobs of dead workers: %w", err)
+	err := p.look(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+			WITH dead AS (
+				DELETE FROM worker_processes
+				WHERE seen_at < now() - make_interval(secs => $1)
+				RETURNING client_id
+			), back AS (
+				UPDATE river_job j
+				SET state = 'available', scheduled_at = now(),
+					metadata = j.metadata || jsonb_build_object('onward_rescued', COALESCE((j.metadata ->> 'onward_rescued')::int, 0) + 1)
+				WHERE j.state = 'running'
+					AND j.attempted_at < now() - make_interval(secs => $1)
+					AND (j.attempted_by[array_upper(j.attempted_by, 1)] IN (SELECT client_id FROM dead)
+						OR NOT EXISTS (
+							SELECT 1 FROM worker_processes w
+							WHERE w.client_id = j.attempted_by[array_upper(j.attempted_by, 1)]
+						))
+				RETURNING j.queue
+			)
+			SELECT DISTINCT queue FROM back`, silence.Seconds())
+		if err != nil {
+			return err
 		}
-		queues = append(queues, q)
-	}
-	if err := rows.Err(); err != nil {
+		queues, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("put back the jobs of dead workers: %w", err)
 	}
 	p.wake(ctx, "put back jobs of workers that died", queues)
@@ -153,27 +159,30 @@ func (p *Process) reclaim(ctx context.Context) error {
 	if p.Running == nil {
 		return nil
 	}
-	rows, err := p.Pool.Query(ctx, `
-		SELECT id, attempt FROM river_job
-		WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1 AND attempted_at < now() - make_interval(secs => $2)`,
-		p.ClientID, onTheWay.Seconds())
-	if err != nil {
-		return fmt.Errorf("look for lost jobs: %w", err)
-	}
 	before := p.lost
 	p.lost = map[int64]int{}
 	var ids, attempts []int64
-	var id int64
-	var attempt int
-	_, err = pgx.ForEachRow(rows, []any{&id, &attempt}, func() error {
-		if p.Running(id) {
+	err := p.look(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+			SELECT id, attempt FROM river_job
+			WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1 AND attempted_at < now() - make_interval(secs => $2)`,
+			p.ClientID, onTheWay.Seconds())
+		if err != nil {
+			return err
+		}
+		var id int64
+		var attempt int
+		_, err = pgx.ForEachRow(rows, []any{&id, &attempt}, func() error {
+			if p.Running(id) {
+				return nil
+			}
+			p.lost[id] = attempt
+			if before[id] == attempt {
+				ids, attempts = append(ids, id), append(attempts, int64(attempt))
+			}
 			return nil
-		}
-		p.lost[id] = attempt
-		if before[id] == attempt {
-			ids, attempts = append(ids, id), append(attempts, int64(attempt))
-		}
-		return nil
+		})
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("look for lost jobs: %w", err)
@@ -181,7 +190,7 @@ func (p *Process) reclaim(ctx context.Context) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	rows, err = p.Pool.Query(ctx, `
+	rows, err := p.Pool.Query(ctx, `
 		WITH back AS (
 			UPDATE river_job j
 			SET state = 'available', scheduled_at = now(),

@@ -30,7 +30,7 @@ func jobStates() []string {
 func beginReading() pgx.TxOptions {
 	return pgx.TxOptions{
 		BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL statement_timeout = " + strconv.FormatInt(readTimeout.Milliseconds(), 10) +
-			"; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0",
+			"; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL max_parallel_workers_per_gather = 0",
 	}
 }
 

@@ -23,6 +23,9 @@ type AdvanceOptions struct {
 	Patience time.Duration
 	// Facts and Businesses bound what one transaction takes; 0: 2000 facts, 1000 businesses.
 	Facts, Businesses int
+	// Rest is how long to leave the database alone after each transaction that counted, as a multiple of the time that it
+	// took; 0: not at all.
+	Rest float64
 	// Progress is told after each transaction of a rebuild the greatest id of a business that it counted. May be nil.
 	Progress func(businessID int64)
 }
@@ -55,6 +58,7 @@ func Advance(ctx context.Context, pool *pgxpool.Pool, o AdvanceOptions) (Advance
 	pause := 5 * time.Millisecond
 	targeted := false
 	for {
+		begun := time.Now()
 		s, err := step(ctx, pool, o)
 		if err != nil {
 			return done, fmt.Errorf("advance analytics: %w", err)
@@ -67,6 +71,9 @@ func Advance(ctx context.Context, pool *pgxpool.Pool, o AdvanceOptions) (Advance
 		case counted:
 			if s.walked > 0 && o.Progress != nil {
 				o.Progress(s.walked)
+			}
+			if err := wait(ctx, time.Duration(o.Rest*float64(time.Since(begun)))); err != nil {
+				return done, err
 			}
 		case arrived:
 			if targeted {
@@ -83,15 +90,22 @@ func Advance(ctx context.Context, pool *pgxpool.Pool, o AdvanceOptions) (Advance
 			if time.Now().Add(pause).After(patience) {
 				return done, nil
 			}
-			t := time.NewTimer(pause)
-			select {
-			case <-ctx.Done():
-				t.Stop()
-				return done, fmt.Errorf("advance analytics: %w", context.Cause(ctx))
-			case <-t.C:
+			if err := wait(ctx, pause); err != nil {
+				return done, err
 			}
 			pause = min(2*pause, 200*time.Millisecond)
 		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("advance analytics: %w", context.Cause(ctx))
+	case <-t.C:
+		return nil
 	}
 }
 

@@ -2,6 +2,7 @@ package analytics_test
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync"
 	"testing"
@@ -60,6 +61,35 @@ func TestAdvance_waitsForOlderTransactions(t *testing.T) {
 	require.NoError(t, tx.Commit(ctx))
 	advance(t, pool, analytics.AdvanceOptions{})
 	require.Equal(t, int64(2), contacted(t, pool))
+}
+
+// Between two transactions it rests, for as long as it is told, and ends at once when it shall.
+func TestAdvance_rests(t *testing.T) {
+	t.Parallel()
+	pool := newDB(t)
+	const n = 5
+	var ids []int64
+	for range n {
+		ids = append(ids, newBusiness(t, pool))
+	}
+	advance(t, pool, analytics.AdvanceOptions{})
+	for _, id := range ids {
+		inTx(t, pool, func(tx pgx.Tx) { apply(t.Context(), t, tx, id, lifecycle.SMSSentEvent, "sent "+strconv.FormatInt(id, 10)) })
+	}
+	enough := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := analytics.Advance(ctx, pool, analytics.AdvanceOptions{Patience: time.Minute, Facts: 1, Rest: 1e9})
+		ended <- err
+	}()
+	require.Eventually(t, func() bool { return contacted(t, pool) == 1 }, time.Minute, 10*time.Millisecond)
+	cancel(enough)
+	require.ErrorIs(t, <-ended, enough)
+	require.Equal(t, int64(1), contacted(t, pool), "the second would have come after weeks")
+	advance(t, pool, analytics.AdvanceOptions{Rest: 0.01})
+	require.Equal(t, int64(n), contacted(t, pool))
 }
 
 // Nobody who writes waits for analytics, however far they are behind.
