@@ -62,6 +62,7 @@ func serve(ctx context.Context, t *terminal, o app.Options) (err error) {
 	if err := app.GiveBackStartup(); err != nil {
 		fmt.Fprintln(t.stderr, "more memory than need be is in use:", err)
 	}
+	go app.FollowLoad(ctx)
 	<-ctx.Done()
 	fmt.Fprintln(t.stderr, "stopping: what runs may end")
 	return a.Stop(ctx)

@@ -125,6 +125,7 @@ func (c *childProcess) app(ctx context.Context, role app.Role) error {
 	if err := app.GiveBackStartup(); err != nil {
 		return err
 	}
+	go app.FollowLoad(ctx)
 	err = c.out.Encode(appReady{Public: a.PublicAddr(), Private: a.PrivateAddr()})
 	for err == nil {
 		var command string
