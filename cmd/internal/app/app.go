@@ -64,6 +64,7 @@ type App struct {
 	logger  *slog.Logger
 	pool    *pgxpool.Pool // ours
 	queue   *pgxpool.Pool // River's own
+	fetches *pgxpool.Pool // of a worker's fetches; nil where no jobs are worked
 	river   *river.Client[pgx.Tx]
 	inbox   *inbox.Inbox
 	metrics *metrics.Metrics

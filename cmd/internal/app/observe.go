@@ -85,12 +85,13 @@ func (a *App) watchJobs(queues []string) *jobwatch.Watch {
 	return a.watch
 }
 
-// watchPools shows both pools.
+// watchPools shows the pools.
 func (a *App) watchPools() {
-	a.metrics.WatchPools(
-		metrics.Pool{Name: "onward", Stat: a.pool.Stat},
-		metrics.Pool{Name: "river", Stat: a.queue.Stat},
-	)
+	pools := []metrics.Pool{{Name: "onward", Stat: a.pool.Stat}, {Name: "river", Stat: a.queue.Stat}}
+	if a.fetches != nil {
+		pools = append(pools, metrics.Pool{Name: "fetch", Stat: a.fetches.Stat})
+	}
+	a.metrics.WatchPools(pools...)
 }
 
 // jobCounts is how many jobs there are of each state, as the metrics last read it.

@@ -13,19 +13,26 @@ import (
 )
 
 // Pools are small: at the same rate a pool of 64 has three times the p99 of one of 8 to 16. River's is its own, so
-// that neither waits for the other.
+// that neither waits for the other, and so is that of its fetches, whose sessions keep their plans.
 const (
 	poolSize      = 16
 	queuePoolSize = 8
+	fetchPoolSize = 2
 )
 
 func (a *App) openPools(ctx context.Context) (err error) {
-	if a.pool, err = connect(ctx, a.cfg, poolSize, a.tracing.queries(), poolSession()...); err != nil {
+	if a.pool, err = connect(ctx, a.cfg, poolOptions{size: poolSize, tracer: a.tracing.queries(), session: poolSession()}); err != nil {
 		return err
 	}
 	// River listens, and that needs a session of its own.
-	if a.queue, err = connect(ctx, a.cfg.Direct(), queuePoolSize, nil, queueSession(a.opts.Role)...); err != nil {
+	if a.queue, err = connect(ctx, a.cfg.Direct(), poolOptions{size: queuePoolSize, session: queueSession(a.opts.Role)}); err != nil {
 		return err
+	}
+	if a.opts.Role.works() {
+		fetches := poolOptions{size: fetchPoolSize, session: fetchSession(a.opts.Role), prepare: freshPlans}
+		if a.fetches, err = connect(ctx, a.cfg.Direct(), fetches); err != nil {
+			return err
+		}
 	}
 	a.watchPools()
 	return nil
@@ -33,7 +40,14 @@ func (a *App) openPools(ctx context.Context) (err error) {
 
 // Connect opens a pool and waits for the database, briefly.
 func Connect(ctx context.Context, cfg Config, size int32) (*pgxpool.Pool, error) {
-	return connect(ctx, cfg, size, nil)
+	return connect(ctx, cfg, poolOptions{size: size})
+}
+
+type poolOptions struct {
+	size    int32
+	tracer  pgx.QueryTracer
+	session []string                                       // statements that set up each session
+	prepare func(context.Context, *pgx.Conn) (bool, error) // before each use of a connection; false: it is not used
 }
 
 // poolSession are the statements that set up a session of our own pool. What somebody waits for takes less time than to begin
@@ -63,14 +77,15 @@ func queueSession(role Role) []string {
 // QueueSession are the statements with which a worker sets up the sessions of River's pool.
 func QueueSession() []string { return queueSession(RoleWorker) }
 
-func connect(ctx context.Context, cfg Config, size int32, tracer pgx.QueryTracer, setUp ...string) (*pgxpool.Pool, error) {
+func connect(ctx context.Context, cfg Config, o poolOptions) (*pgxpool.Pool, error) {
 	pc, err := pgxpool.ParseConfig(cfg.DatabaseURL)
 	if err != nil {
 		// pgx hides the password in its own text, but not in all.
 		return nil, &ConfigError{Problems: []string{"DATABASE_URL: not a PostgreSQL DSN"}}
 	}
-	pc.MaxConns = size
-	pc.ConnConfig.Tracer = tracer
+	pc.MaxConns = o.size
+	pc.ConnConfig.Tracer = o.tracer
+	pc.PrepareConn = o.prepare
 	pc.ConnConfig.RuntimeParams["application_name"] = "onward"
 	if pc.ConnConfig.ConnectTimeout == 0 {
 		pc.ConnConfig.ConnectTimeout = 5 * time.Second
@@ -79,11 +94,11 @@ func connect(ctx context.Context, cfg Config, size int32, tracer pgx.QueryTracer
 		// DATABASE_URL is a pooler: it may hand each transaction to another session, where no prepared statement is. What
 		// is kept is what the parameters' types are, and statements are sent whole. What one session is set to, others get.
 		pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
-		setUp = nil
+		o.session = nil
 	}
-	if len(setUp) > 0 {
+	if len(o.session) > 0 {
 		pc.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-			_, err := conn.Exec(ctx, strings.Join(setUp, ";"))
+			_, err := conn.Exec(ctx, strings.Join(o.session, ";"))
 			return err
 		}
 	}
@@ -112,6 +127,9 @@ func redact(err error) error {
 func (a *App) closePools() {
 	if a.twilio != nil {
 		a.twilio.Close()
+	}
+	if a.fetches != nil {
+		a.fetches.Close()
 	}
 	if a.queue != nil {
 		a.queue.Close()

@@ -7,7 +7,9 @@ import (
 	"os"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver"
 
 	"onward/jobs"
 	"onward/jobs/jobtrace"
@@ -124,7 +126,11 @@ func (a *App) buildRiver() error {
 			Capacity: capacity, Wake: a.waker.Wake, Running: a.watch.Running,
 		}
 	}
-	client, err := river.NewClient(riverDriver(a.queue), cfg)
+	var driver riverdriver.Driver[pgx.Tx] = riverDriver(a.queue)
+	if a.fetches != nil {
+		driver = newFetchDriver(a.queue, a.fetches)
+	}
+	client, err := river.NewClient(driver, cfg)
 	if err != nil {
 		return fmt.Errorf("configure River: %w", err)
 	}
