@@ -11,18 +11,21 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// The time between two notifications of one process grows with the rate of receipts, from 1 ms to 12 ms at 3,000 a second.
+// The time between two notifications of one process grows with the rate of receipts, from 1 ms to 20 ms at 3,000 a second.
 // Each wake-up costs a transaction here, and a fetch and a group's transaction there: when much arrives, fewer and larger
-// groups are worth more than the wait.
+// groups are worth more than the wait, and the more so from 2,000 a second on, when both cores of a small machine are full.
 const (
-	minWakeGap   = 1 * time.Millisecond
-	maxWakeGap   = 12 * time.Millisecond
-	wakeGapAtOne = 4 * time.Microsecond // for each receipt a second
+	minWakeGap    = 1 * time.Millisecond
+	maxWakeGap    = 20 * time.Millisecond
+	wakeGapAtOne  = 4 * time.Microsecond  // for each receipt a second
+	wakeGapMany   = 2000                  // receipts a second
+	wakeGapBeyond = 12 * time.Microsecond // for each above wakeGapMany
 )
 
 // wakeGap is the pause after a notification, at so many receipts a second.
 func wakeGap(perSecond float64) time.Duration {
-	return time.Duration(min(max(perSecond*float64(wakeGapAtOne), float64(minWakeGap)), float64(maxWakeGap)))
+	gap := min(perSecond, wakeGapMany)*float64(wakeGapAtOne) + max(perSecond-wakeGapMany, 0)*float64(wakeGapBeyond)
+	return time.Duration(min(max(gap, float64(minWakeGap)), float64(maxWakeGap)))
 }
 
 // waker tells workers of new jobs after the commit that made them. River's own notification is throttled at

@@ -74,7 +74,9 @@ func TestAdvance_rests(t *testing.T) {
 	}
 	advance(t, pool, analytics.AdvanceOptions{})
 	for _, id := range ids {
-		inTx(t, pool, func(tx pgx.Tx) { apply(t.Context(), t, tx, id, lifecycle.SMSSentEvent, "sent "+strconv.FormatInt(id, 10)) })
+		inTx(t, pool, func(tx pgx.Tx) {
+			apply(t.Context(), t, tx, id, lifecycle.SMSSentEvent, "sent "+strconv.FormatInt(id, 10))
+		})
 	}
 	enough := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
