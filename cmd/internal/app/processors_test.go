@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,19 +51,14 @@ func TestFollowLoad(t *testing.T) {
 		require.Eventually(t, func() bool { return runtime.GOMAXPROCS(0) == n }, time.Minute, 5*time.Millisecond, why)
 	}
 	eventually(1, "nothing to do")
-	stop := make(chan struct{})
+	var stop atomic.Bool
 	var work sync.WaitGroup
 	work.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
+		for !stop.Load() { // computes
 		}
 	})
 	eventually(all, "busy")
-	close(stop)
+	stop.Store(true)
 	work.Wait()
 	eventually(1, "calm again")
 	cancel()
