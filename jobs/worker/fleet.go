@@ -159,8 +159,7 @@ func (p *Process) reclaim(ctx context.Context) error {
 	if p.Running == nil {
 		return nil
 	}
-	before := p.lost
-	p.lost = map[int64]int{}
+	lost := map[int64]int{}
 	var ids, attempts []int64
 	err := p.look(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
@@ -176,8 +175,8 @@ func (p *Process) reclaim(ctx context.Context) error {
 			if p.Running(id) {
 				return nil
 			}
-			p.lost[id] = attempt
-			if before[id] == attempt {
+			lost[id] = attempt
+			if p.lost[id] == attempt {
 				ids, attempts = append(ids, id), append(attempts, int64(attempt))
 			}
 			return nil
@@ -187,6 +186,7 @@ func (p *Process) reclaim(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look for lost jobs: %w", err)
 	}
+	p.lost = lost
 	if len(ids) == 0 {
 		return nil
 	}

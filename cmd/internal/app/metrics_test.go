@@ -85,6 +85,7 @@ func TestMetrics_ofALife(t *testing.T) {
 		`onward_webhook_secret_used_total{provider="recurrente",secret="0"}`:                           0,
 		`onward_jobs{queue="billing",state="discarded"}`:                                               0,
 		`onward_db_pool_max_connections{pool="river"}`:                                                 8,
+		`onward_db_pool_max_connections{pool="fetch"}`:                                                 2,
 		`onward_inbox_queue_length{}`:                                                                  0,
 	} {
 		value, ok := got[series]

@@ -38,11 +38,14 @@ func TestLoad(t *testing.T) {
 // A process that does nothing gets one processor, one that is busy all of them, and so does one that ends. Not parallel: it is
 // about the whole process.
 func TestFollowLoad(t *testing.T) {
+	t.Setenv("GOMAXPROCS", "")
+	was := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(was)
+	runtime.SetDefaultGOMAXPROCS()
 	all := runtime.GOMAXPROCS(0)
 	if all == 1 {
 		t.Skip("there is one processor")
 	}
-	t.Setenv("GOMAXPROCS", "")
 	ctx, cancel := context.WithCancel(t.Context())
 	var ended sync.WaitGroup
 	ended.Go(func() { FollowLoad(ctx) })

@@ -150,7 +150,9 @@ func step(ctx context.Context, pool *pgxpool.Pool, o AdvanceOptions) (stepped, e
 	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		// A crash may lose the last of it, with the place that it holds for: it is counted again then. Plans are kept for the
 		// session's life, and one that was made while a table was empty would compare each of its rows with each business.
-		if _, err := tx.Exec(ctx, `SELECT set_config('synchronous_commit', 'off', true), set_config('enable_seqscan', 'off', true)`); err != nil {
+		// By their costs they would be compiled, which takes 60 ms.
+		if _, err := tx.Exec(ctx, `SELECT set_config('synchronous_commit', 'off', true), set_config('enable_seqscan', 'off', true),
+			set_config('jit', 'off', true)`); err != nil {
 			return err
 		}
 		var err error
