@@ -22,6 +22,7 @@ const (
 type conn struct {
 	server *Server
 	tcp    *net.TCPConn
+	stream net.Conn // tcp, to read from and write to
 	remote string
 	state  atomic.Int32
 
@@ -73,7 +74,7 @@ func (c *conn) await() bool {
 		_ = c.tcp.Close()
 		return false
 	}
-	n, err := c.tcp.Read(c.in[:firstBuffer])
+	n, err := c.stream.Read(c.in[:firstBuffer])
 	if !c.state.CompareAndSwap(idle, busy) {
 		return false // closed by a stop: nothing of it was looked at
 	}
@@ -93,7 +94,7 @@ func (c *conn) read(size int) bool {
 	have := len(c.in)
 	c.readBy = time.Now().Add(c.server.http.ReadTimeout)
 	_ = c.tcp.SetReadDeadline(c.readBy)
-	n, err := io.ReadAtLeast(c.tcp, c.in[have:cap(c.in)], size-have)
+	n, err := io.ReadAtLeast(c.stream, c.in[have:cap(c.in)], size-have)
 	c.in = c.in[:have+n]
 	return err == nil
 }
@@ -116,7 +117,7 @@ func (c *conn) answer(ctx context.Context) (last bool, err error) {
 		c.writeBy = now.Add(patience)
 		_ = c.tcp.SetWriteDeadline(c.writeBy)
 	}
-	_, err = c.tcp.Write(c.out)
+	_, err = c.stream.Write(c.out)
 	if cap(c.out) > firstBuffer {
 		c.out = nil
 	}

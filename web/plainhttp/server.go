@@ -23,6 +23,10 @@ type Options struct {
 	// Routes are paths whose plain POSTs are answered here. HTTP's handler must answer the others, those that are not plain.
 	Routes map[string]Handler
 
+	// Conn returns what a connection is read and written by; default: the connection itself. Deadlines and Close are the
+	// connection's own, and so are the reads and writes of net/http.
+	Conn func(net.Conn) net.Conn
+
 	Logger *slog.Logger // default: discard
 }
 
@@ -30,6 +34,7 @@ type Options struct {
 type Server struct {
 	http   *http.Server
 	routes map[string]Handler
+	stream func(net.Conn) net.Conn
 	logger *slog.Logger
 	clock  clock
 
@@ -57,7 +62,10 @@ func New(o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{http: o.HTTP, routes: o.Routes, logger: o.Logger, conns: map[*conn]struct{}{}}
+	if o.Conn == nil {
+		o.Conn = func(c net.Conn) net.Conn { return c }
+	}
+	s := &Server{http: o.HTTP, routes: o.Routes, stream: o.Conn, logger: o.Logger, conns: map[*conn]struct{}{}}
 	return s, nil
 }
 
@@ -94,7 +102,7 @@ func (s *Server) accept(l *net.TCPListener) {
 
 // begin serves a connection on a goroutine of its own.
 func (s *Server) begin(tcp *net.TCPConn) {
-	c := &conn{server: s, tcp: tcp, remote: tcp.RemoteAddr().String()}
+	c := &conn{server: s, tcp: tcp, stream: s.stream(tcp), remote: tcp.RemoteAddr().String()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping.Load() {

@@ -13,6 +13,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 
+	"onward/cmd/internal/rawconn"
 	"onward/jobs"
 	"onward/jobs/recipienttime"
 	"onward/lifecycle/pgstore"
@@ -162,7 +163,7 @@ func (a *App) buildPublic() error {
 	for path, h := range plain {
 		plain[path] = web.Plain(each, path, h)
 	}
-	door, err := plainhttp.New(plainhttp.Options{HTTP: server(r, a.logger), Routes: plain, Logger: a.logger})
+	door, err := plainhttp.New(plainhttp.Options{HTTP: server(r, a.logger), Routes: plain, Conn: rawconn.Of, Logger: a.logger})
 	if err != nil {
 		return fmt.Errorf("configure the public listener: %w", err)
 	}

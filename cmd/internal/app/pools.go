@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"onward/cmd/internal/rawconn"
 )
 
 // Pools are small: at the same rate a pool of 64 has three times the p99 of one of 8 to 16. River's is its own, so
@@ -86,6 +89,14 @@ func connect(ctx context.Context, cfg Config, o poolOptions) (*pgxpool.Pool, err
 	pc.MaxConns = o.size
 	pc.ConnConfig.Tracer = o.tracer
 	pc.PrepareConn = o.prepare
+	dial := pc.ConnConfig.DialFunc
+	pc.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return rawconn.Of(c), nil
+	}
 	pc.ConnConfig.RuntimeParams["application_name"] = "onward"
 	if pc.ConnConfig.ConnectTimeout == 0 {
 		pc.ConnConfig.ConnectTimeout = 5 * time.Second
