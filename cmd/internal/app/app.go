@@ -62,6 +62,7 @@ type App struct {
 	opts    Options
 	cfg     Config
 	logger  *slog.Logger
+	lines   *lineBuffer   // behind logger; nil where that was given
 	pool    *pgxpool.Pool // ours
 	queue   *pgxpool.Pool // River's own
 	fetches *pgxpool.Pool // of a worker's fetches; nil where no jobs are worked
@@ -100,13 +101,15 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if err := knownQueues(opts.Queues); err != nil {
 		return nil, err
 	}
+	var lines *lineBuffer
 	if opts.Logger == nil {
-		opts.Logger = NewLogger(opts.Config, opts.Stderr)
+		opts.Logger, lines = newLineLogger(opts.Config, opts.Stderr)
 	}
-	a := &App{opts: opts, cfg: opts.Config, logger: opts.Logger, metrics: newMetrics(opts), rejected: newRejections(opts.Clock)}
+	a := &App{lines: lines, opts: opts, cfg: opts.Config, logger: opts.Logger, metrics: newMetrics(opts), rejected: newRejections(opts.Clock)}
 	defer func() {
 		if err != nil {
 			a.closePools()
+			lines.close()
 			_ = a.tracing.stop(context.WithoutCancel(ctx)) // nothing was traced yet
 		}
 	}()
@@ -214,6 +217,7 @@ func (a *App) Stop(ctx context.Context) error {
 		a.logger.Warn("some spans are lost", "error", err) // which is no reason to call the stop a failure
 	}
 	a.closePools()
+	a.lines.close()
 	return errors.Join(errs...)
 }
 

@@ -64,27 +64,30 @@ func (w *waker) Committed(receipts int) { w.arrived.Add(int64(receipts)) }
 
 // run sends what was asked for until ctx ends.
 func (w *waker) run(ctx context.Context) {
-	gap := time.NewTimer(0)
-	defer gap.Stop()
-	<-gap.C
-	perSecond, last := 0.0, time.Now()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	<-pause.C
+	perSecond, last, gap := 0.0, time.Now(), time.Duration(0)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.signal:
 		}
+		// Not before somebody asks: a timer wakes the process up, and at low rates the gap is over by then.
+		if rest := gap - time.Since(last); rest > 0 {
+			pause.Reset(rest)
+			select {
+			case <-ctx.Done():
+				return
+			case <-pause.C:
+			}
+		}
 		w.notify(ctx)
 		now := time.Now()
 		took := max(now.Sub(last), minWakeGap) // never 0, whatever the clock
 		perSecond = (perSecond + float64(w.arrived.Swap(0))/took.Seconds()) / 2
-		last = now
-		gap.Reset(wakeGap(perSecond))
-		select {
-		case <-ctx.Done():
-			return
-		case <-gap.C:
-		}
+		last, gap = now, wakeGap(perSecond)
 	}
 }
 

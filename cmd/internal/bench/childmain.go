@@ -177,7 +177,7 @@ func (s appSettings) environment() []string {
 	return list
 }
 
-// discardedLog writes every line to the null device, so that logging costs what it costs, and passes warnings and errors on.
+// discardedLog writes all lines to the null device, so that logging costs what it costs, and passes warnings and errors on.
 type discardedLog struct {
 	null   *os.File
 	stderr io.Writer
@@ -191,11 +191,13 @@ func newDiscardedLog(stderr io.Writer) (*discardedLog, error) {
 	return &discardedLog{null: null, stderr: stderr}, nil
 }
 
-func (l *discardedLog) Write(line []byte) (int, error) {
-	if bytes.Contains(line, []byte("level=WARN")) || bytes.Contains(line, []byte("level=ERROR")) {
-		_, _ = l.stderr.Write(line)
+func (l *discardedLog) Write(lines []byte) (int, error) {
+	for line := range bytes.Lines(lines) {
+		if bytes.Contains(line, []byte("level=WARN")) || bytes.Contains(line, []byte("level=ERROR")) {
+			_, _ = l.stderr.Write(line)
+		}
 	}
-	return l.null.Write(line)
+	return l.null.Write(lines)
 }
 
 func (l *discardedLog) close() { _ = l.null.Close() }
