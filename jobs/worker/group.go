@@ -50,7 +50,7 @@ type groupItem struct {
 	id  uuid.UUID
 	row *rivertype.JobRow
 
-	receipt receipt
+	receipt receipt // it may have come with the job
 	result  result
 }
 
@@ -60,7 +60,7 @@ type groupItem struct {
 //
 // Groups share transactions, not failures: when one fails, each of its jobs is told to go alone.
 type group[I grouped] struct {
-	work       groupWork[I]
+	work       func(items []I) groupWork
 	run        transact
 	committers int
 
@@ -72,17 +72,33 @@ type group[I grouped] struct {
 // transact is [pipeline.Run] on a connection of its own.
 type transact func(ctx context.Context, first func(first *pgx.Batch), fn func(tx pgx.Tx, last *pgx.Batch) error) error
 
-// groupWork is what a group does in its transaction.
-type groupWork[I grouped] struct {
-	// first queues what is sent together with BEGIN; nil for nothing.
-	first func(first *pgx.Batch, items []I)
+// groupWork is what one group does in its transaction.
+type groupWork interface {
+	// first queues what is sent together with BEGIN.
+	first(batch *pgx.Batch)
 
 	// apply does the rest; what it queues on last is sent together with COMMIT.
-	apply func(ctx context.Context, tx pgx.Tx, last *pgx.Batch, items []I) error
+	apply(ctx context.Context, tx pgx.Tx, last *pgx.Batch) error
+}
+
+// applying is the work of a group that has nothing to send with BEGIN.
+func applying[I grouped](apply func(ctx context.Context, tx pgx.Tx, last *pgx.Batch, items []I) error) func(items []I) groupWork {
+	return func(items []I) groupWork { return applyingWork[I]{items, apply} }
+}
+
+type applyingWork[I grouped] struct {
+	items []I
+	do    func(ctx context.Context, tx pgx.Tx, last *pgx.Batch, items []I) error
+}
+
+func (applyingWork[I]) first(*pgx.Batch) {}
+
+func (w applyingWork[I]) apply(ctx context.Context, tx pgx.Tx, last *pgx.Batch) error {
+	return w.do(ctx, tx, last, w.items)
 }
 
 // newGroup returns a group that commits in transactions of a pool.
-func newGroup[I grouped](pool *pgxpool.Pool, work groupWork[I]) *group[I] {
+func newGroup[I grouped](pool *pgxpool.Pool, work func(items []I) groupWork) *group[I] {
 	return &group[I]{
 		work: work, committers: groupCommitters,
 		run: func(ctx context.Context, first func(*pgx.Batch), fn func(pgx.Tx, *pgx.Batch) error) error {
@@ -178,13 +194,8 @@ func (g *group[I]) commit(ctx context.Context, items []I) {
 			}
 		}
 	}()
-	err := g.run(ctx,
-		func(first *pgx.Batch) {
-			if g.work.first != nil {
-				g.work.first(first, items)
-			}
-		},
-		func(tx pgx.Tx, last *pgx.Batch) error { return g.work.apply(ctx, tx, last, items) })
+	work := g.work(items)
+	err := g.run(ctx, work.first, func(tx pgx.Tx, last *pgx.Batch) error { return work.apply(ctx, tx, last) })
 	answered = true
 	for _, i := range items {
 		switch m := i.membership(); {
@@ -198,12 +209,16 @@ func (g *group[I]) commit(ctx context.Context, items []I) {
 
 // applyInGroup is [applier.apply] for a kind that can share transactions; alone is the same for a receipt of its own.
 func (a *applier) applyInGroup(ctx context.Context, row *rivertype.JobRow, args jobs.ReceiptArgs, g *group[*groupItem], alone func(context.Context, pgx.Tx, receipt) (result, error)) error {
+	fetched, _ := a.Fetched.take(row.ID)
 	id, err := uuid.Parse(args.ReceiptID)
 	if err != nil || row.Attempt > 1 {
 		// What failed before goes alone from the start.
 		return a.apply(ctx, row, args, alone)
 	}
 	item := &groupItem{member: newMember(), id: id, row: row}
+	if fetched.ID == id {
+		item.receipt = fetched
+	}
 	err = g.do(ctx, item)
 	if errors.Is(err, errNotInGroup) {
 		return a.apply(ctx, row, args, alone)

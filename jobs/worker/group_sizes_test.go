@@ -39,18 +39,21 @@ func (b *bundle) poison(table, condition string) (cure func()) {
 	}
 }
 
-// Groups of callbacks of every size: the first transaction is cut off, and one job is poisoned. It fails alone; the others are
+// Groups of callbacks of every size, whose receipts come along with their jobs or don't: the first transaction is cut off, and one job is poisoned. It fails alone; the others are
 // applied once.
 func TestPromise1_groupsOfEverySize(t *testing.T) {
 	t.Parallel()
-	for _, n := range groupSizes {
-		t.Run(strconv.Itoa(n), func(t *testing.T) {
+	forGroups(func(n int, fetched bool) {
+		t.Run(fmt.Sprintf("%d, fetched %t", n, fetched), func(t *testing.T) {
 			t.Parallel()
 			b := setup(t, nil)
 			receipts, businesses := b.sentMessages(n, b.campaign(jobs.ChannelSMS), "undelivered")
 			poisoned := n / 2
 			cure := b.poison("facts", fmt.Sprintf("NEW.business_id = %d", businesses[poisoned]))
 			b.a.callbacks.run = cutOnce(b.a.callbacks.run)
+			if fetched {
+				b.fetch(receipts)
+			}
 			for i, err := range b.together(receipts) {
 				if i == poisoned {
 					require.ErrorContains(t, err, "poisoned")
@@ -71,6 +74,14 @@ func TestPromise1_groupsOfEverySize(t *testing.T) {
 			b.apply(receipts[poisoned], b.a.statusCallback)
 			applied(n)
 		})
+	})
+}
+
+// forGroups calls fn with every size, and with receipts that come along with their jobs, or not.
+func forGroups(fn func(n int, fetched bool)) {
+	for _, n := range groupSizes {
+		fn(n, false)
+		fn(n, true)
 	}
 }
 

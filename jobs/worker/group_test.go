@@ -1,16 +1,20 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river/rivertype"
 	"github.com/stretchr/testify/require"
 
 	"onward/jobs"
+	"onward/lifecycle"
+	"onward/lifecycle/pgstore"
 )
 
 // sentMessages inserts messages that the provider has taken, with a callback receipt each, and returns the receipts.
@@ -45,6 +49,22 @@ func (b *bundle) together(receipts []uuid.UUID) []error {
 	}
 	wg.Wait()
 	return errs
+}
+
+// fetch has the receipts of the jobs that [bundle.together] runs come along with their fetch.
+func (b *bundle) fetch(receipts []uuid.UUID) {
+	b.Helper()
+	b.a.Fetched = &Fetched{}
+	for i, id := range receipts {
+		r := FetchedReceipt{JobID: int64(1000 + i), ID: id}
+		err := b.pool.QueryRow(b.ctx, `SELECT provider, kind, query, body, dedupe_key, received_at FROM webhook_events WHERE id = $1`, id).
+			Scan(&r.Provider, &r.Kind, &r.Query, &r.Body, &r.DedupeKey, &r.ReceivedAt)
+		if errors.Is(err, pgx.ErrNoRows) {
+			continue
+		}
+		require.NoError(b, err)
+		b.a.Fetched.Keep(r)
+	}
 }
 
 func (b *bundle) number(sql string, args ...any) (n int) {
@@ -95,28 +115,128 @@ func TestPromise1_groupThatIsCutOff(t *testing.T) {
 }
 
 // In one group: the same receipt by two jobs, several reports on one message, one without a message, one that says
-// nothing, and one that is gone.
+// nothing, and one that is gone, whose job has no receipt to come with.
 func TestGroup_oddCompany(t *testing.T) {
 	t.Parallel()
-	b := setup(t, nil)
-	receipts, _ := b.sentMessages(3, 0, "sent")
-	sid := fmt.Sprintf("SM%032d", b.number(`SELECT min(id) FROM messages`))
-	receipts = append(receipts, receipts[0],
-		b.receipt("message_status", time.Now(), "MessageSid="+sid+"&MessageStatus=delivered"),
-		b.receipt("message_status", time.Now(), "MessageSid="+sid+"&MessageStatus=undelivered&ErrorCode=30003"),
-		b.receipt("message_status", time.Now(), "MessageSid=SMnobody&MessageStatus=sent"),
-		b.receipt("message_status", time.Now(), "MessageSid="+sid+"&MessageStatus=levitating"),
-		uuid.Must(uuid.NewV7()))
-	errs := b.together(receipts)
-	for i, err := range errs[:6] {
-		require.NoError(t, err, i)
+	for _, c := range []struct {
+		name          string
+		fetched, gone bool
+	}{{"read", false, true}, {"some fetched", true, true}, {"fetched", true, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, nil)
+			receipts, _ := b.sentMessages(3, 0, "sent")
+			sid := fmt.Sprintf("SM%032d", b.number(`SELECT min(id) FROM messages`))
+			receipts = append(receipts, receipts[0],
+				b.receipt("message_status", time.Now(), "MessageSid="+sid+"&MessageStatus=delivered"),
+				b.receipt("message_status", time.Now(), "MessageSid="+sid+"&MessageStatus=undelivered&ErrorCode=30003"),
+				b.receipt("message_status", time.Now(), "MessageSid=SMnobody&MessageStatus=sent"),
+				b.receipt("message_status", time.Now(), "MessageSid="+sid+"&MessageStatus=levitating"))
+			if c.gone {
+				receipts = append(receipts, uuid.Must(uuid.NewV7()))
+			}
+			if c.fetched {
+				b.fetch(receipts)
+			}
+			errs := b.together(receipts)
+			for i, err := range errs[:6] {
+				require.NoError(t, err, i)
+			}
+			require.ErrorContains(t, errs[6], "JobSnooze", "it waits for its message")
+			require.NoError(t, errs[7])
+			if c.gone {
+				require.ErrorContains(t, errs[8], "the receipt is gone")
+			}
+			require.Equal(t, 1, b.number(`SELECT count(*) FROM messages WHERE state = 'delivered'`))
+			require.Equal(t, 2, b.number(`SELECT count(*) FROM messages WHERE state = 'sent'`))
+			require.Equal(t, 1, b.number(`SELECT count(*) FROM receipt_outcomes WHERE outcome = 'unmatched'`))
+			require.Equal(t, 1, b.number(`SELECT count(*) FROM receipt_outcomes WHERE outcome = 'ignored'`))
+			b.requireSound()
+			if c.fetched {
+				require.Empty(t, b.a.Fetched.byJob, "all are taken")
+			}
+		})
 	}
-	require.ErrorContains(t, errs[6], "JobSnooze", "it waits for its message")
-	require.NoError(t, errs[7])
-	require.ErrorContains(t, errs[8], "the receipt is gone")
+}
+
+// callbackGroup has one group apply receipts.
+func (b *bundle) callbackGroup(receipts ...uuid.UUID) ([]*groupItem, error) {
+	b.Helper()
+	var items []*groupItem
+	for i, id := range receipts {
+		items = append(items, &groupItem{member: newMember(), id: id, row: &rivertype.JobRow{ID: int64(1000 + i), Attempt: 1, MaxAttempts: 25}})
+	}
+	work := b.a.callbacks.work(items)
+	return items, b.a.callbacks.run(b.ctx, work.first, func(tx pgx.Tx, last *pgx.Batch) error { return work.apply(b.ctx, tx, last) })
+}
+
+// A message that two reports of a group name differently rises by one of them; the other goes alone, and finds it there.
+func TestGroup_namedDifferently(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	receipts, _ := b.sentMessages(1, b.campaign(jobs.ChannelSMS), "sent")
+	other := b.receipt("message_status", time.Now(), "MessageSid=SMother&MessageStatus=delivered")
+	b.exec(`UPDATE webhook_events SET query = 'm=' || (SELECT public_id FROM messages) WHERE id = '` + other.String() + `'`)
+	items, err := b.callbackGroup(receipts[0], other)
+	require.NoError(t, err)
+	require.NotEqual(t, items[0].lone, items[1].lone)
+	for _, err := range b.together([]uuid.UUID{receipts[0], other}) {
+		require.NoError(t, err)
+	}
 	require.Equal(t, 1, b.number(`SELECT count(*) FROM messages WHERE state = 'delivered'`))
-	require.Equal(t, 2, b.number(`SELECT count(*) FROM messages WHERE state = 'sent'`))
-	require.Equal(t, 1, b.number(`SELECT count(*) FROM receipt_outcomes WHERE outcome = 'unmatched'`))
-	require.Equal(t, 1, b.number(`SELECT count(*) FROM receipt_outcomes WHERE outcome = 'ignored'`))
+	require.Equal(t, 1, b.number(`SELECT count(*) FROM facts WHERE event = 'sms_delivered'`))
+	b.requireSound()
+}
+
+// A fact of the same key that is there already is a duplicate in a group, too; and one that is committed while the group waits
+// for its message has the group go alone, where it is found.
+func TestGroup_factThatIsThere(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	receipts, businesses := b.sentMessages(2, b.campaign(jobs.ChannelSMS), "delivered")
+	var messages []int64
+	rows, err := b.pool.Query(b.ctx, `SELECT id FROM messages ORDER BY id`)
+	require.NoError(t, err)
+	messages, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+	require.NoError(t, err)
+	delivered := func(n int) pgstore.Fact {
+		return pgstore.Fact{
+			BusinessID: businesses[n], Event: lifecycle.SMSDelivered, OccurredAt: time.Now(), Key: messageKey(messages[n], "delivered"),
+			Source: pgstore.SourceSystem, MessageID: messages[n],
+		}
+	}
+	apply := func(tx pgx.Tx, n int) {
+		applied, err := pgstore.Apply(b.ctx, tx, []pgstore.Fact{delivered(n)})
+		require.NoError(t, err)
+		require.NotZero(t, applied[0].FactID)
+	}
+	require.NoError(t, pgx.BeginFunc(b.ctx, b.pool, func(tx pgx.Tx) error { apply(tx, 0); return nil }))
+	items, err := b.callbackGroup(receipts[0])
+	require.NoError(t, err)
+	require.Equal(t, outcomeApplied, items[0].result.outcome)
+	require.Len(t, items[0].result.applied, 1)
+	require.True(t, items[0].result.applied[0].Duplicate)
+
+	tx, err := b.pool.Begin(b.ctx)
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback(b.ctx) }()
+	_, err = tx.Exec(b.ctx, `SELECT FROM messages WHERE id = $1 FOR UPDATE`, messages[1])
+	require.NoError(t, err)
+	apply(tx, 1)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := b.callbackGroup(receipts[1])
+		ended <- err
+	}()
+	require.Eventually(t, func() bool {
+		return b.number(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) > 0
+	}, patience, time.Millisecond)
+	require.NoError(t, tx.Commit(b.ctx))
+	require.ErrorContains(t, <-ended, "facts_dedupe_key_key")
+	for _, err := range b.together(receipts) {
+		require.NoError(t, err)
+	}
+	require.Equal(t, 2, b.number(`SELECT count(*) FROM facts WHERE event = 'sms_delivered'`))
+	require.Equal(t, 2, b.number(`SELECT count(*) FROM receipt_outcomes WHERE outcome = 'applied'`))
 	b.requireSound()
 }

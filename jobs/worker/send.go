@@ -60,9 +60,9 @@ type sender struct {
 
 func newSender(o Options, zones *recipienttime.Zones) *sender {
 	s := &sender{Options: o, zones: zones, startWithin: startWithin, missedAfter: missedAfter}
-	s.slots = newGroup(o.Pool, groupWork[*slotItem]{apply: s.takeSlots})
-	s.dispatches = newGroup(o.Pool, groupWork[*dispatchItem]{apply: s.decideAll})
-	s.settled = newGroup(o.Pool, groupWork[*settleItem]{apply: s.acceptedAll})
+	s.slots = newGroup(o.Pool, applying(s.takeSlots))
+	s.dispatches = newGroup(o.Pool, applying(s.decideAll))
+	s.settled = newGroup(o.Pool, applying(s.acceptedAll))
 	s.slots.committers = 1 // all of them want the sender's row
 	return s
 }

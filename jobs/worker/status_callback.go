@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,16 +23,39 @@ func (a *applier) workStatusCallback(ctx context.Context, job *river.Job[jobs.St
 
 // statusCallbackGroup is the group of status callbacks of one process.
 func (a *applier) statusCallbackGroup() *group[*groupItem] {
-	return newGroup(a.Pool, groupWork[*groupItem]{first: readReceipts, apply: a.statusCallbacks})
+	return newGroup(a.Pool, func(items []*groupItem) groupWork { return &callbackGroup{applier: a, items: items} })
 }
 
-// statusCallbacks applies a group of callbacks whose receipts were read. One that finds no message goes alone: it has to
-// wait.
-func (a *applier) statusCallbacks(ctx context.Context, tx pgx.Tx, last *pgx.Batch, items []*groupItem) error {
-	var ready []*groupItem
-	var receipts []receipt
-	var reports []pgstore.Report
-	for _, i := range items {
+// callbackGroup applies a group of callbacks in two round trips where the fetch has brought their receipts along, and in three
+// where it has not.
+type callbackGroup struct {
+	*applier
+	items []*groupItem
+
+	ready    []*groupItem // those with something to apply
+	receipts []receipt
+	reports  []pgstore.Report
+	raised   []pgstore.Raised
+	locked   *pgstore.Locked
+}
+
+// first queues what is sent with BEGIN: the reports, or the read of their receipts.
+func (g *callbackGroup) first(batch *pgx.Batch) {
+	seen := make(map[uuid.UUID]struct{}, len(g.items))
+	for _, i := range g.items {
+		if i.receipt.ID == uuid.Nil {
+			readReceipts(batch, g.items)
+			return
+		}
+		_, i.lone = seen[i.id] // of one receipt with two jobs, the second goes after the first
+		seen[i.id] = struct{}{}
+	}
+	g.raise(batch)
+}
+
+// raise parses the receipts that were read and queues their reports.
+func (g *callbackGroup) raise(batch *pgx.Batch) {
+	for _, i := range g.items {
 		if i.lone {
 			continue
 		}
@@ -42,14 +64,27 @@ func (a *applier) statusCallbacks(ctx context.Context, tx pgx.Tx, last *pgx.Batc
 			i.result = *res
 			continue
 		}
-		ready, receipts, reports = append(ready, i), append(receipts, i.receipt), append(reports, report)
+		g.ready, g.receipts, g.reports = append(g.ready, i), append(g.receipts, i.receipt), append(g.reports, classified(report))
 	}
-	results, raised, err := a.messageReports(ctx, tx, receipts, reports, last)
+	g.raised, g.locked = pgstore.RaiseQueued(batch, g.reports)
+}
+
+// apply does the rest. A callback that finds no message goes alone: it has to wait.
+func (g *callbackGroup) apply(ctx context.Context, tx pgx.Tx, last *pgx.Batch) error {
+	if g.locked == nil {
+		batch := &pgx.Batch{}
+		if g.raise(batch); batch.Len() > 0 {
+			if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+				return err
+			}
+		}
+	}
+	results, err := g.reported(ctx, tx, g.receipts, g.reports, g.raised, g.locked.ApplyQueued, last)
 	if err != nil {
 		return err
 	}
-	for k, i := range ready {
-		if raised[k].MessageID == 0 {
+	for k, i := range g.ready {
+		if g.raised[k].MessageID == 0 {
 			i.lone = true
 			continue
 		}
@@ -60,8 +95,9 @@ func (a *applier) statusCallbacks(ctx context.Context, tx pgx.Tx, last *pgx.Batc
 			}
 		}
 	}
-	markReceipts(last, items)
-	pgstore.CountRaisedQueued(last, raised)
+	pgstore.CloseQueued(last, g.reports, g.raised)
+	markReceipts(last, g.items)
+	pgstore.CountRaisedQueued(last, g.raised)
 	return nil
 }
 
@@ -120,10 +156,16 @@ func (a *applier) statusCallback(ctx context.Context, tx pgx.Tx, r receipt) (res
 	return a.messageReport(ctx, tx, r, report)
 }
 
-// messageReport is [applier.messageReports] for one; its message may be missing yet.
+// messageReport takes a provider's report into its message, which may be missing yet, and, where it raised the message's
+// state, into the business.
 func (a *applier) messageReport(ctx context.Context, tx pgx.Tx, r receipt, report pgstore.Report) (result, error) {
+	reports := []pgstore.Report{classified(report)}
+	raised, err := pgstore.RaiseAll(ctx, tx, reports)
+	if err != nil {
+		return result{}, err
+	}
 	batch := &pgx.Batch{}
-	list, raised, err := a.messageReports(ctx, tx, []receipt{r}, []pgstore.Report{report}, batch)
+	list, err := a.reported(ctx, tx, []receipt{r}, reports, raised, pgstore.ApplyQueued, batch)
 	if err != nil {
 		return result{}, err
 	}
@@ -139,71 +181,69 @@ func (a *applier) messageReport(ctx context.Context, tx pgx.Tx, r receipt, repor
 	return list[0], nil
 }
 
-// messageReports takes providers' reports into their messages and, where one raised its message's state, into the
-// business: each step with one statement, whatever their number. Receipt i is what report i came by. A report whose message
-// is missing does nothing, and its Raised has no id. The last statements are queued on batch; the caller sends it, with the
-// counters of what was raised as its last.
-func (a *applier) messageReports(
-	ctx context.Context, tx pgx.Tx, receipts []receipt, reports []pgstore.Report, batch *pgx.Batch,
-) ([]result, []pgstore.Raised, error) {
-	for i := range reports {
-		if class, ok := twilio.Classify(reports[i].ErrorCode); ok {
-			reports[i].Reason = string(class)
-		}
+// classified is a report with what its error code means.
+func classified(r pgstore.Report) pgstore.Report {
+	if class, ok := twilio.Classify(r.ErrorCode); ok {
+		r.Reason = string(class)
 	}
-	raised, err := pgstore.RaiseAll(ctx, tx, reports)
-	if err != nil {
-		return nil, nil, err
-	}
+	return r
+}
+
+// applyQueued applies facts, but for what it queues on batch.
+type applyQueued func(ctx context.Context, tx pgx.Tx, facts []pgstore.Fact, batch *pgx.Batch) ([]pgstore.Applied, error)
+
+// reported does what follows from reports that have raised their messages: each step with one statement, whatever their number.
+// Receipt i is what report i came by. A report whose message is missing does nothing. The last statements are queued on batch;
+// the caller sends it, with the counters of what was raised as its last.
+func (a *applier) reported(
+	ctx context.Context, tx pgx.Tx, receipts []receipt, reports []pgstore.Report, raised []pgstore.Raised, apply applyQueued, batch *pgx.Batch,
+) ([]result, error) {
 	var facts []pgstore.Fact
-	var whose []int // the report that a fact came by
 	var suppress []pgstore.Suppression
+	until := make([]int, len(raised)) // where the facts of each report end
 	for i, m := range raised {
-		if !m.Up {
-			continue
-		}
-		r := receipts[i]
-		own := evidence(m, reports[i].State, r)
-		if isRefused(reports[i], provider.ClassOptedOut) {
-			own = append(own, fact(m, r, lifecycle.OptedOut, "opted_out", r.ReceivedAt))
-			if m.Address != pgstore.Erased {
-				suppress = append(suppress, pgstore.Suppression{
-					Address: pgstore.Address{Channel: m.Channel, Address: m.Address},
-					Reason:  "provider", Source: r.source(), SourceID: r.sourceID(),
-				})
+		if m.Up {
+			r := receipts[i]
+			facts = append(facts, evidence(m, reports[i].State, r)...)
+			if isRefused(reports[i], provider.ClassOptedOut) {
+				facts = append(facts, fact(m, r, lifecycle.OptedOut, "opted_out", r.ReceivedAt))
+				if m.Address != pgstore.Erased {
+					suppress = append(suppress, pgstore.Suppression{
+						Address: pgstore.Address{Channel: m.Channel, Address: m.Address},
+						Reason:  "provider", Source: r.source(), SourceID: r.sourceID(),
+					})
+				}
 			}
 		}
-		for range own {
-			whose = append(whose, i)
-		}
-		facts = append(facts, own...)
+		until[i] = len(facts)
 	}
-	applied, err := pgstore.ApplyQueued(ctx, tx, facts, batch)
+
+	applied, err := apply(ctx, tx, facts, batch)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if _, err := pgstore.Suppress(ctx, tx, suppress); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for i, m := range raised {
 		if m.Up && isRefused(reports[i], provider.ClassSenderBroken) {
 			why := "the provider refuses the sender or the account (code " + reports[i].ErrorCode + ")"
 			if err := pauseCampaign(ctx, tx, m.CampaignID, why); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 		}
 	}
 	results := make([]result, len(reports))
+	from := 0
 	for i, m := range raised {
 		results[i] = result{outcome: outcomeApplied, erased: m.Address == pgstore.Erased}
 		if !m.Up {
 			results[i].outcome, results[i].detail = outcomeNoChange, "the message was further already"
 		}
+		results[i].applied = applied[from:until[i]:until[i]] // the same array: ids may come with the batch
+		from = until[i]
 	}
-	for k, f := range applied {
-		results[whose[k]].applied = append(results[whose[k]].applied, f)
-	}
-	return results, raised, nil
+	return results, nil
 }
 
 // isRefused reports whether a message failed for a reason of this class.
@@ -238,10 +278,7 @@ func fact(m pgstore.Raised, r receipt, e lifecycle.Event, what string, at time.T
 	}
 }
 
-// messageKey is the key of a fact about a message: one of each kind, whoever reports it.
-func messageKey(id int64, what string) string {
-	return "m" + strconv.FormatInt(id, 10) + ":" + what
-}
+func messageKey(id int64, what string) string { return pgstore.MessageKey(id, what) }
 
 func channelEvent(channel string, sms, email lifecycle.Event) lifecycle.Event {
 	if channel == jobs.ChannelEmail {

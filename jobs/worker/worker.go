@@ -66,6 +66,9 @@ type Options struct {
 	// May be nil; must not block.
 	Wake func(queues []string)
 
+	// Fetched has the receipts that came along with the fetch of their jobs; nil: none do.
+	Fetched *Fetched
+
 	Observer Observer
 
 	// Tracer makes a span of each provider call; nil: none.

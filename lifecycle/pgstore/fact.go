@@ -100,16 +100,9 @@ func ApplyQueued(ctx context.Context, tx pgx.Tx, facts []Fact, batch *pgx.Batch)
 	if len(facts) == 0 {
 		return nil, nil
 	}
-	facts = slices.Clone(facts)
-	for i := range facts {
-		if !facts[i].Event.Known() {
-			return nil, fmt.Errorf("apply fact %s: unknown event %q", facts[i].Key, facts[i].Event)
-		}
-		if facts[i].Key == "" {
-			return nil, fmt.Errorf("apply fact %s: no key", facts[i].Event)
-		}
-		// What the column keeps: without this the first fold and a later refold would see different times.
-		facts[i].OccurredAt = facts[i].OccurredAt.UTC().Truncate(time.Microsecond)
+	facts, err := checked(facts)
+	if err != nil {
+		return nil, err
 	}
 	first := &pgx.Batch{}
 	businesses, ids := lockBusinesses(first, facts), insertFacts(first, facts)
@@ -132,19 +125,28 @@ func ApplyQueued(ctx context.Context, tx pgx.Tx, facts []Fact, batch *pgx.Batch)
 	if len(fresh) == 0 {
 		return applied, nil
 	}
-	slices.SortStableFunc(fresh, func(a, b int) int { return lifecycle.Compare(pure(facts[a]), pure(facts[b])) })
-	if err := loadForRefold(ctx, tx, businesses, facts, fresh); err != nil {
-		return nil, err
-	}
-	for _, i := range fresh {
-		applied[i].Changes = businesses[facts[i].BusinessID].fold(pure(facts[i]))
-	}
-	if err := foldSites(ctx, tx, applied, fresh); err != nil {
+	if err := foldFresh(ctx, tx, businesses, applied, fresh); err != nil {
 		return nil, err
 	}
 	writeStatuses(batch, businesses)
 	writeTransitions(batch, applied, fresh)
 	return applied, nil
+}
+
+// checked are facts as they are stored.
+func checked(facts []Fact) ([]Fact, error) {
+	facts = slices.Clone(facts)
+	for i := range facts {
+		if !facts[i].Event.Known() {
+			return nil, fmt.Errorf("apply fact %s: unknown event %q", facts[i].Key, facts[i].Event)
+		}
+		if facts[i].Key == "" {
+			return nil, fmt.Errorf("apply fact %s: no key", facts[i].Event)
+		}
+		// What the column keeps: without this the first fold and a later refold would see different times.
+		facts[i].OccurredAt = facts[i].OccurredAt.UTC().Truncate(time.Microsecond)
+	}
+	return facts, nil
 }
 
 func pure(f Fact) lifecycle.Fact {
@@ -177,6 +179,14 @@ func (b *business) fold(f lifecycle.Fact) []lifecycle.Change {
 	return changes
 }
 
+// columns are where a row of businesses goes, in the order of lockBusinesses.
+func (b *business) columns() []any {
+	return []any{
+		&b.id, &b.state.Contact.Reached, &b.state.Contact.Bounced, &b.state.Contact.Purchased, &b.state.Contact.OptedOut,
+		&b.state.Website, &b.state.Subscription, &b.state.Ticket, &b.foldedAt, &b.key, &b.erased,
+	}
+}
+
 // lockBusinesses queues the read and lock, by ascending id, of every business that a fact names. The result is filled when
 // the batch has been read.
 func lockBusinesses(batch *pgx.Batch, facts []Fact) map[int64]*business {
@@ -196,8 +206,7 @@ func lockBusinesses(batch *pgx.Batch, facts []Fact) map[int64]*business {
 		FOR NO KEY UPDATE`, ids).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			b := &business{}
-			if err := rows.Scan(&b.id, &b.state.Contact.Reached, &b.state.Contact.Bounced, &b.state.Contact.Purchased, &b.state.Contact.OptedOut,
-				&b.state.Website, &b.state.Subscription, &b.state.Ticket, &b.foldedAt, &b.key, &b.erased); err != nil {
+			if err := rows.Scan(b.columns()...); err != nil {
 				return fmt.Errorf("lock businesses: %w", err)
 			}
 			found[b.id] = b
@@ -215,9 +224,14 @@ func lockBusinesses(batch *pgx.Batch, facts []Fact) map[int64]*business {
 	return found
 }
 
-// insertFacts queues the insert of facts. The result, the ids of those that were new by key, is filled when the batch has
-// been read.
-func insertFacts(batch *pgx.Batch, facts []Fact) map[string]int64 {
+// factColumns are those of facts that are written, and factArrays what they come in, from [factColumnsOf].
+const (
+	factColumns = `business_id, site_id, event, axis, occurred_at, source, receipt_id, message_id, action_id, job_id, dedupe_key, note`
+	factArrays  = `$1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::text[],
+			$7::text[]::uuid[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[]`
+)
+
+func factColumnsOf(facts []Fact) []any {
 	n := len(facts)
 	var (
 		business, message, action, job = make([]int64, n), make([]*int64, n), make([]*int64, n), make([]*int64, n)
@@ -232,15 +246,19 @@ func insertFacts(batch *pgx.Batch, facts []Fact) map[string]int64 {
 		at[i], source[i], receipt[i], message[i] = f.OccurredAt, string(f.Source), uuidText(f.ReceiptID), orNil(f.MessageID)
 		action[i], job[i], key[i], note[i] = orNil(f.ActionID), orNil(f.JobID), f.Key, orNil(f.Note)
 	}
-	ids := make(map[string]int64, n)
+	return []any{business, site, event, axis, at, source, receipt, message, action, job, key, note}
+}
+
+// insertFacts queues the insert of facts. The result, the ids of those that were new by key, is filled when the batch has
+// been read.
+func insertFacts(batch *pgx.Batch, facts []Fact) map[string]int64 {
+	ids := make(map[string]int64, len(facts))
 	batch.Queue(`
-		INSERT INTO facts (business_id, site_id, event, axis, occurred_at, source, receipt_id, message_id, action_id, job_id, dedupe_key, note)
+		INSERT INTO facts (`+factColumns+`)
 		SELECT *
-		FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::text[],
-			$7::text[]::uuid[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[])
+		FROM unnest(`+factArrays+`)
 		ON CONFLICT (dedupe_key) DO NOTHING
-		RETURNING id, dedupe_key`,
-		business, site, event, axis, at, source, receipt, message, action, job, key, note).Query(func(rows pgx.Rows) error {
+		RETURNING id, dedupe_key`, factColumnsOf(facts)...).Query(func(rows pgx.Rows) error {
 		var id int64
 		var k string
 		if _, err := pgx.ForEachRow(rows, []any{&id, &k}, func() error { ids[k] = id; return nil }); err != nil {
@@ -252,11 +270,11 @@ func insertFacts(batch *pgx.Batch, facts []Fact) map[string]int64 {
 }
 
 // loadForRefold reads the whole history of each business that got a fact older than what it has folded.
-func loadForRefold(ctx context.Context, tx pgx.Tx, businesses map[int64]*business, facts []Fact, fresh []int) error {
+func loadForRefold(ctx context.Context, tx pgx.Tx, businesses map[int64]*business, applied []Applied, fresh []int) error {
 	var ids []int64
 	inCall := map[string]struct{}{}
 	for _, i := range fresh {
-		f := facts[i]
+		f := applied[i].Fact
 		inCall[f.Key] = struct{}{}
 		if pos, any := businesses[f.BusinessID].position(); any && lifecycle.Compare(pure(f), pos) <= 0 {
 			ids = append(ids, f.BusinessID)

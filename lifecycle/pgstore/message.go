@@ -65,18 +65,7 @@ func RaiseAll(ctx context.Context, tx pgx.Tx, reports []Report) ([]Raised, error
 		left[i] = i
 	}
 	for len(left) > 0 {
-		// An UPDATE touches a row once: a second report on a message waits for the next round.
-		var round, next []int
-		seen := make(map[messageName]struct{}, len(left))
-		for _, i := range left {
-			name := reports[i].name()
-			if _, again := seen[name]; again {
-				next = append(next, i)
-				continue
-			}
-			seen[name] = struct{}{}
-			round = append(round, i)
-		}
+		round, next := nextRound(reports, left)
 		missed, err := raiseRound(ctx, tx, reports, round, out)
 		if err != nil {
 			return nil, err
@@ -90,6 +79,22 @@ func RaiseAll(ctx context.Context, tx pgx.Tx, reports []Report) ([]Raised, error
 		left = next
 	}
 	return out, closeDispatches(ctx, tx, out)
+}
+
+// nextRound takes reports that name different messages. An UPDATE touches a row once: a second report on a message waits for
+// the next round.
+func nextRound(reports []Report, left []int) (round, next []int) {
+	seen := make(map[messageName]struct{}, len(left))
+	for _, i := range left {
+		name := reports[i].name()
+		if _, again := seen[name]; again {
+			next = append(next, i)
+			continue
+		}
+		seen[name] = struct{}{}
+		round = append(round, i)
+	}
+	return round, next
 }
 
 // messageName is how a report names its message.
@@ -148,6 +153,64 @@ func findMissed(ctx context.Context, tx pgx.Tx, reports []Report, missed []int) 
 
 // raiseRound takes reports on different messages. It returns those that touched none.
 func raiseRound(ctx context.Context, tx pgx.Tx, reports []Report, round []int, out []Raised) (missed []int, err error) {
+	batch := &pgx.Batch{}
+	touched := queueRound(batch, reports, round, out, nil)
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, err
+	}
+	for k, i := range round {
+		if !touched[k] {
+			missed = append(missed, i)
+		}
+	}
+	return missed, markPriced(ctx, tx, priced(reports, out, round))
+}
+
+// priced lists the businesses of a campaign's messages whose price a report names.
+func priced(reports []Report, raised []Raised, round []int) (businesses []int64) {
+	for _, i := range round {
+		if raised[i].CampaignID != 0 && reports[i].Price != "" {
+			businesses = append(businesses, raised[i].BusinessID)
+		}
+	}
+	return businesses
+}
+
+// Messages are locked one by one in the order of their ids, as in every transaction.
+const raiseMessages = `
+		WITH report AS MATERIALIZED (
+			SELECT o.id, o.business_id, o.state AS was, r.state, r.sid, r.error_code, r.reason, r.segments, r.price, r.unit, r.at, r.n,
+				onward_message_rank(r.state) > onward_message_rank(o.state) AS up
+			FROM (
+				SELECT r.*, ` + messageOf + ` AS message
+				FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[], $9::text[], $10::timestamptz[])
+					WITH ORDINALITY AS r (id, sid, public_id, state, error_code, reason, segments, price, unit, at, n)
+				ORDER BY message
+			) r
+			CROSS JOIN LATERAL (SELECT id, business_id, state FROM messages WHERE id = r.message FOR NO KEY UPDATE) o
+		), raised AS (
+			UPDATE messages m
+			SET state = CASE WHEN r.up THEN r.state ELSE m.state END,
+				provider_sid = COALESCE(m.provider_sid, r.sid),
+				error_code = CASE WHEN r.up THEN r.error_code ELSE m.error_code END,
+				reason = CASE WHEN r.up THEN r.reason ELSE m.reason END,
+				segments = COALESCE(r.segments, m.segments),
+				price = COALESCE(r.price::numeric, m.price),
+				price_unit = COALESCE(r.unit, m.price_unit),
+				sent_at = CASE WHEN onward_message_rank(r.state) >= 2 AND r.state <> 'canceled' THEN COALESCE(m.sent_at, m.dispatched_at, r.at) ELSE m.sent_at END,
+				delivered_at = CASE WHEN r.up AND r.state IN ('delivered', 'read') THEN COALESCE(m.delivered_at, r.at) ELSE m.delivered_at END,
+				updated_at = now()
+			FROM report r
+			WHERE m.id = r.id
+			RETURNING r.n, m.id, r.was, m.state, r.up, COALESCE(m.campaign_id, 0) AS campaign_id, m.business_id, m.channel, m.address, m.dispatched_at
+		)`
+
+const raisedColumns = `n, id, was, state, up, campaign_id, business_id, channel, address, dispatched_at`
+
+// queueRound queues the raise of reports on different messages. What came of each is in out, and whether it touched a message
+// in the result, when the batch has been read. With locked, the messages' businesses are locked in the same statement, after
+// the messages.
+func queueRound(batch *pgx.Batch, reports []Report, round []int, out []Raised, locked *Locked) (touched []bool) {
 	n := len(round)
 	var (
 		ids                                         = make([]int64, n)
@@ -164,75 +227,61 @@ func raiseRound(ctx context.Context, tx pgx.Tx, reports []Report, round []int, o
 			errorCode[k] = orNil(r.ErrorCode)
 		}
 	}
-	// Messages are locked one by one in the order of their ids, as in every transaction.
-	rows, err := tx.Query(ctx, `
-		WITH report AS MATERIALIZED (
-			SELECT o.id, o.state AS was, r.state, r.sid, r.error_code, r.reason, r.segments, r.price, r.unit, r.at, r.n,
-				onward_message_rank(r.state) > onward_message_rank(o.state) AS up
-			FROM (
-				SELECT r.*, `+messageOf+` AS message
-				FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[], $9::text[], $10::timestamptz[])
-					WITH ORDINALITY AS r (id, sid, public_id, state, error_code, reason, segments, price, unit, at, n)
-				ORDER BY message
-			) r
-			CROSS JOIN LATERAL (SELECT id, state FROM messages WHERE id = r.message FOR NO KEY UPDATE) o
-		)
-		UPDATE messages m
-		SET state = CASE WHEN r.up THEN r.state ELSE m.state END,
-			provider_sid = COALESCE(m.provider_sid, r.sid),
-			error_code = CASE WHEN r.up THEN r.error_code ELSE m.error_code END,
-			reason = CASE WHEN r.up THEN r.reason ELSE m.reason END,
-			segments = COALESCE(r.segments, m.segments),
-			price = COALESCE(r.price::numeric, m.price),
-			price_unit = COALESCE(r.unit, m.price_unit),
-			sent_at = CASE WHEN onward_message_rank(r.state) >= 2 AND r.state <> 'canceled' THEN COALESCE(m.sent_at, m.dispatched_at, r.at) ELSE m.sent_at END,
-			delivered_at = CASE WHEN r.up AND r.state IN ('delivered', 'read') THEN COALESCE(m.delivered_at, r.at) ELSE m.delivered_at END,
-			updated_at = now()
-		FROM report r
-		WHERE m.id = r.id
-		RETURNING r.n, m.id, r.was, m.state, r.up, COALESCE(m.campaign_id, 0), m.business_id, m.channel, m.address, m.dispatched_at`,
-		ids, sid, public, state, errorCode, reason, segments, price, unit, at)
-	if err != nil {
-		return nil, fmt.Errorf("report on messages: %w", err)
+	sql := raiseMessages + ` SELECT ` + raisedColumns + ` FROM raised`
+	if locked != nil {
+		sql = raiseMessages + lockTheirBusinesses
 	}
-	touched := make([]bool, n)
-	var priced []int64
-	var nth int64
-	var m Raised
-	_, err = pgx.ForEachRow(rows, []any{&nth, &m.MessageID, &m.From, &m.To, &m.Up, &m.CampaignID, &m.BusinessID, &m.Channel, &m.Address, &m.DispatchedAt}, func() error {
-		i := round[nth-1]
-		touched[nth-1], out[i] = true, m
-		if m.CampaignID != 0 && reports[i].Price != "" {
-			priced = append(priced, m.BusinessID)
+	touched = make([]bool, n)
+	batch.Queue(sql, ids, sid, public, state, errorCode, reason, segments, price, unit, at).Query(func(rows pgx.Rows) error {
+		var nth int64
+		var m Raised
+		columns := []any{&nth, &m.MessageID, &m.From, &m.To, &m.Up, &m.CampaignID, &m.BusinessID, &m.Channel, &m.Address, &m.DispatchedAt}
+		var row lockedRow
+		if locked != nil {
+			columns = append(columns, row.columns()...)
+		}
+		_, err := pgx.ForEachRow(rows, columns, func() error {
+			if nth == 0 {
+				b := row.business
+				locked.businesses[b.id] = &b
+				return nil
+			}
+			touched[nth-1], out[round[nth-1]] = true, m
+			for _, key := range row.keys {
+				locked.keys[key] = struct{}{}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("report on messages: %w", err)
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("report on messages: %w", err)
-	}
-	for k, i := range round {
-		if !touched[k] {
-			missed = append(missed, i)
-		}
-	}
-	return missed, markPriced(ctx, tx, priced)
+	return touched
 }
+
+const deleteDispatches = `DELETE FROM dispatches WHERE message_id = ANY($1)`
 
 // closeDispatches removes the dispatches of messages whose outcome is known now.
 func closeDispatches(ctx context.Context, tx pgx.Tx, list []Raised) error {
-	var ids []int64
+	ids := settled(list)
+	if len(ids) == 0 {
+		return nil
+	}
+	if _, err := tx.Exec(ctx, deleteDispatches, ids); err != nil {
+		return fmt.Errorf("close dispatches: %w", err)
+	}
+	return nil
+}
+
+// settled lists the messages whose outcome was open until a report told.
+func settled(list []Raised) (ids []int64) {
 	for _, r := range list {
 		if r.Up && r.From != lifecycle.MessageQueued && r.From.Rank() <= lifecycle.MessageDispatching.Rank() {
 			ids = append(ids, r.MessageID)
 		}
 	}
-	if len(ids) == 0 {
-		return nil
-	}
-	if _, err := tx.Exec(ctx, `DELETE FROM dispatches WHERE message_id = ANY($1)`, ids); err != nil {
-		return fmt.Errorf("close dispatches: %w", err)
-	}
-	return nil
+	return ids
 }
 
 // Count is [CountRaised] for one message.

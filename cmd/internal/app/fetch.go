@@ -2,12 +2,17 @@ package app
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"onward/jobs"
+	"onward/jobs/worker"
 )
 
 // planAge is how long a session of fetches keeps a plan. Planning takes longer than a fetch of one job; but a plan that was made
@@ -40,30 +45,101 @@ func freshPlans(ctx context.Context, conn *pgx.Conn) (bool, error) {
 	return true, nil
 }
 
-// fetchDriver is River's driver with fetches on connections of their own (docs/decisions/0019).
+// fetchDriver is River's driver with fetches on connections of their own (docs/decisions/0019), which bring the receipts of status
+// callbacks along.
 type fetchDriver struct {
 	*riverpgxv5.Driver
-	fetches riverdriver.Executor
+	fetches *pgxpool.Pool
+	asks    *riverpgxv5.Driver // for fetches
+	keep    func(worker.FetchedReceipt)
 }
 
 var _ riverdriver.Driver[pgx.Tx] = (*fetchDriver)(nil)
 
-func newFetchDriver(queue, fetches *pgxpool.Pool) *fetchDriver {
-	return &fetchDriver{Driver: riverDriver(queue), fetches: riverDriver(fetches).GetExecutor()}
+func newFetchDriver(queue, fetches *pgxpool.Pool, keep func(worker.FetchedReceipt)) *fetchDriver {
+	return &fetchDriver{Driver: riverDriver(queue), fetches: fetches, asks: riverDriver(fetches), keep: keep}
 }
 
 // GetExecutor implements riverdriver.Driver.
 func (d *fetchDriver) GetExecutor() riverdriver.Executor {
-	return &fetchExecutor{Executor: d.Driver.GetExecutor(), fetches: d.fetches}
+	return &fetchExecutor{Executor: d.Driver.GetExecutor(), driver: d}
 }
 
 // fetchExecutor is River's executor but for one statement. What it begins are transactions of River's own.
 type fetchExecutor struct {
 	riverdriver.Executor
-	fetches riverdriver.Executor
+	driver *fetchDriver
 }
 
 // JobGetAvailable implements riverdriver.Executor.
 func (e *fetchExecutor) JobGetAvailable(ctx context.Context, params *riverdriver.JobGetAvailableParams) (*riverdriver.JobGetAvailableResult, error) {
-	return e.fetches.JobGetAvailable(ctx, params)
+	d := e.driver
+	if params.Queue != jobs.QueueCallbacks {
+		return d.asks.GetExecutor().JobGetAvailable(ctx, params)
+	}
+	return d.asks.UnwrapExecutor(fetchTx{pool: d.fetches, keep: d.keep}).JobGetAvailable(ctx, params)
+}
+
+// fetchTx is the transaction that River fetches in, as far as River can see: its statement goes to the pool, within another.
+type fetchTx struct {
+	pgx.Tx // nil: a fetch calls nothing but what is below
+	pool   *pgxpool.Pool
+	keep   func(worker.FetchedReceipt)
+}
+
+// largestFetched is how long a body may be that comes with its job. Status callbacks have some 500 bytes.
+const largestFetched = 4 << 10
+
+// withReceipts has a fetch bring along what a job applies. It must not fail for what stands in a job: nothing would be fetched
+// any more. What it leaves out is read by its job.
+func withReceipts(fetch string) string {
+	return `WITH fetched AS (
+` + fetch + `
+		)
+		SELECT f.*, w.id, w.provider, w.kind, w.query, w.body, w.dedupe_key, w.received_at
+		FROM fetched f
+		LEFT JOIN webhook_events w ON w.id = CASE
+				WHEN f.kind = '` + jobs.StatusCallbackArgs{}.Kind() + `' AND f.attempt = 1
+					AND f.args ->> 'receipt_id' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN (f.args ->> 'receipt_id')::uuid
+				END
+			AND w.erased_at IS NULL
+			AND length(w.body) <= ` + strconv.Itoa(largestFetched)
+}
+
+// Query asks for jobs and their receipts.
+func (tx fetchTx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	rows, err := tx.pool.Query(ctx, withReceipts(sql), args...)
+	if err != nil {
+		return nil, err
+	}
+	return &fetchRows{Rows: rows, keep: tx.keep}, nil
+}
+
+// Conn is nil: River asks it how to write JSON, which no argument of a fetch is.
+func (fetchTx) Conn() *pgx.Conn { return nil }
+
+// fetchRows are rows of jobs, as far as River can see.
+type fetchRows struct {
+	pgx.Rows
+	keep func(worker.FetchedReceipt)
+}
+
+// Scan scans a job, and keeps its receipt.
+func (r *fetchRows) Scan(dest ...any) error {
+	var (
+		id                            pgtype.UUID
+		provider, kind, query, dedupe *string
+		body                          []byte
+		at                            *time.Time
+	)
+	if err := r.Rows.Scan(append(dest, &id, &provider, &kind, &query, &body, &dedupe, &at)...); err != nil {
+		return err
+	}
+	job, ok := dest[0].(*int64)
+	if ok && id.Valid {
+		r.keep(worker.FetchedReceipt{
+			JobID: *job, ID: id.Bytes, Provider: *provider, Kind: *kind, Query: *query, Body: body, DedupeKey: *dedupe, ReceivedAt: *at,
+		})
+	}
+	return nil
 }

@@ -6,13 +6,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/rivertype"
 	"github.com/stretchr/testify/require"
 
 	"onward/cmd/pgtest"
 	"onward/jobs"
+	"onward/jobs/worker"
 )
 
 // statements keeps what a connection was asked.
@@ -58,7 +61,7 @@ func TestFetchDriver_keepsItsPlanForASecond(t *testing.T) {
 		return n
 	}
 
-	driver := newFetchDriver(queue, fetches)
+	driver := newFetchDriver(queue, fetches, func(worker.FetchedReceipt) {})
 	fetch := func(most int) []int64 {
 		r, err := driver.GetExecutor().JobGetAvailable(ctx, &riverdriver.JobGetAvailableParams{
 			ClientID: "this", MaxAttemptedBy: 100, MaxToLock: most, Queue: jobs.QueueCallbacks, Schema: "",
@@ -107,7 +110,71 @@ func TestFetchDriver_keepsItsPlanForASecond(t *testing.T) {
 		}
 		require.Contains(t, plan.String(), "Index Scan using river_job_prioritized_fetching_index")
 		require.Contains(t, plan.String(), "Index Scan using river_job_pkey")
+		require.Contains(t, plan.String(), "Index Scan using webhook_events_default_pkey")
 		require.NotContains(t, plan.String(), "Seq Scan")
 		require.NotContains(t, plan.String(), "Sort")
 	})
+}
+
+// A fetch brings along what status callbacks apply, and nothing that stands in a job or receipt keeps it from fetching.
+func TestFetchDriver_bringsReceipts(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	pool := pgtest.New(t, pgtest.Schema).Pool
+	receipt := func(body string) string {
+		id := uuid.Must(uuid.NewV7()).String()
+		_, err := pool.Exec(ctx, `
+			INSERT INTO webhook_events (id, provider, kind, query, headers, body, dedupe_key, received_at)
+			VALUES ($1::uuid, 'twilio', 'status', 'message=1', '{}', $2, $1::uuid::text, '2026-11-30 12:00:00.123456+00')`, id, []byte(body))
+		require.NoError(t, err)
+		return id
+	}
+	job := func(kind, args string, attempt int) (id int64) {
+		require.NoError(t, pool.QueryRow(ctx, `
+			INSERT INTO river_job (kind, queue, state, max_attempts, args, attempt)
+			VALUES ($1, 'callbacks', 'available', 25, $2, $3)
+			RETURNING id`, kind, args, attempt).Scan(&id))
+		return id
+	}
+	of := func(id string) string { return `{"receipt_id": "` + id + `"}` }
+	callback := jobs.StatusCallbackArgs{}.Kind()
+	plain, erased, long := receipt("MessageSid=SM1"), receipt("gone"), receipt(strings.Repeat("x", largestFetched+1))
+	_, err := pool.Exec(ctx, `UPDATE webhook_events SET erased_at = now() WHERE id = $1`, erased)
+	require.NoError(t, err)
+	comes := job(callback, of(plain), 0)
+	all := []int64{
+		comes,
+		job(callback, of(erased), 0),
+		job(callback, of(long), 0),
+		job(callback, of(plain), 1), // its second attempt goes alone
+		job(callback, of(uuid.NewString()), 0),
+		job(callback, of("no id"), 0),
+		job(callback, of(plain[:35]), 0),
+		job(callback, `{"receipt_id": 1}`, 0),
+		job(callback, `{"receipt_id": null}`, 0),
+		job(callback, `{}`, 0),
+		job(callback, `[]`, 0),
+		job(callback, `7`, 0),
+		job(jobs.EmailEventArgs{}.Kind(), of(plain), 0),
+	}
+
+	var kept []worker.FetchedReceipt
+	driver := newFetchDriver(pool, pool, func(r worker.FetchedReceipt) { kept = append(kept, r) })
+	got, err := driver.GetExecutor().JobGetAvailable(ctx, &riverdriver.JobGetAvailableParams{
+		ClientID: "this", MaxAttemptedBy: 100, MaxToLock: 100, Queue: jobs.QueueCallbacks,
+	})
+	require.NoError(t, err)
+	var fetched []int64
+	for _, j := range got.Jobs {
+		fetched = append(fetched, j.ID)
+		require.Equal(t, rivertype.JobStateRunning, j.State)
+		require.Equal(t, []string{"this"}, j.AttemptedBy)
+	}
+	require.ElementsMatch(t, all, fetched)
+	require.Len(t, kept, 1)
+	require.True(t, kept[0].ReceivedAt.Equal(time.Date(2026, 11, 30, 12, 0, 0, 123456000, time.UTC)))
+	kept[0].ReceivedAt = time.Time{}
+	require.Equal(t, worker.FetchedReceipt{
+		JobID: comes, ID: uuid.MustParse(plain), Provider: "twilio", Kind: "status", Query: "message=1", Body: []byte("MessageSid=SM1"), DedupeKey: plain,
+	}, kept[0])
 }

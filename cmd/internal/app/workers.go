@@ -65,6 +65,7 @@ func (a *App) buildRiver() error {
 		CancelledJobRetentionPeriod: keepDiscarded,
 		DiscardedJobRetentionPeriod: keepDiscarded,
 	}
+	fetched := &worker.Fetched{}
 	if a.tracing != nil {
 		cfg.Plugins = append(cfg.Plugins, &jobtrace.Plugin{Tracer: a.tracing.tracer})
 	}
@@ -115,6 +116,7 @@ func (a *App) buildRiver() error {
 		if err != nil {
 			return err
 		}
+		o.Fetched = fetched
 		if a.opts.Tune != nil {
 			a.opts.Tune(&o)
 		}
@@ -128,7 +130,7 @@ func (a *App) buildRiver() error {
 	}
 	var driver riverdriver.Driver[pgx.Tx] = riverDriver(a.queue)
 	if a.fetches != nil {
-		driver = newFetchDriver(a.queue, a.fetches)
+		driver = newFetchDriver(a.queue, a.fetches, fetched.Keep)
 	}
 	client, err := river.NewClient(driver, cfg)
 	if err != nil {
