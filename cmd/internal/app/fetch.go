@@ -46,9 +46,10 @@ func freshPlans(ctx context.Context, conn *pgx.Conn) (bool, error) {
 }
 
 // fetchDriver is River's driver with fetches on connections of their own (docs/decisions/0019), which bring the receipts of status
-// callbacks along.
+// callbacks along (0021), and with a statement of its own for jobs that are done (0022).
 type fetchDriver struct {
 	*riverpgxv5.Driver
+	queue   *pgxpool.Pool
 	fetches *pgxpool.Pool
 	asks    *riverpgxv5.Driver // for fetches
 	keep    func(worker.FetchedReceipt)
@@ -57,7 +58,7 @@ type fetchDriver struct {
 var _ riverdriver.Driver[pgx.Tx] = (*fetchDriver)(nil)
 
 func newFetchDriver(queue, fetches *pgxpool.Pool, keep func(worker.FetchedReceipt)) *fetchDriver {
-	return &fetchDriver{Driver: riverDriver(queue), fetches: fetches, asks: riverDriver(fetches), keep: keep}
+	return &fetchDriver{Driver: riverDriver(queue), queue: queue, fetches: fetches, asks: riverDriver(fetches), keep: keep}
 }
 
 // GetExecutor implements riverdriver.Driver.
@@ -65,7 +66,7 @@ func (d *fetchDriver) GetExecutor() riverdriver.Executor {
 	return &fetchExecutor{Executor: d.Driver.GetExecutor(), driver: d}
 }
 
-// fetchExecutor is River's executor but for one statement. What it begins are transactions of River's own.
+// fetchExecutor is River's executor but for two statements. What it begins are transactions of River's own.
 type fetchExecutor struct {
 	riverdriver.Executor
 	driver *fetchDriver

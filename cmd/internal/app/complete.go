@@ -1,0 +1,101 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/puddle/v2"
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/rivertype"
+)
+
+// completed are the jobs of a batch that did what they had to do, of which nothing is stored but when: nearly all, nearly always.
+type completed struct {
+	ids []int64
+	at  []time.Time
+}
+
+// splitCompleted takes those out of a batch. What is left is River's.
+func splitCompleted(params *riverdriver.JobSetStateIfRunningManyParams) (completed, *riverdriver.JobSetStateIfRunningManyParams) {
+	var plain []int
+	rest := &riverdriver.JobSetStateIfRunningManyParams{Now: params.Now, Schema: params.Schema}
+	for n, id := range params.ID {
+		if params.State[n] == rivertype.JobStateCompleted && params.FinalizedAt[n] != nil && params.Attempt[n] == nil &&
+			params.ErrData[n] == nil && !params.MetadataDoMerge[n] && params.ScheduledAt[n] == nil {
+			plain = append(plain, n)
+			continue
+		}
+		rest.ID = append(rest.ID, id)
+		rest.Attempt = append(rest.Attempt, params.Attempt[n])
+		rest.ErrData = append(rest.ErrData, params.ErrData[n])
+		rest.FinalizedAt = append(rest.FinalizedAt, params.FinalizedAt[n])
+		rest.MetadataDoMerge = append(rest.MetadataDoMerge, params.MetadataDoMerge[n])
+		rest.MetadataUpdates = append(rest.MetadataUpdates, params.MetadataUpdates[n])
+		rest.ScheduledAt = append(rest.ScheduledAt, params.ScheduledAt[n])
+		rest.State = append(rest.State, params.State[n])
+	}
+	slices.SortFunc(plain, func(a, b int) int { return int(params.ID[a] - params.ID[b]) }) // as they lie
+	c := completed{ids: make([]int64, len(plain)), at: make([]time.Time, len(plain))}
+	for k, n := range plain {
+		c.ids[k], c.at[k] = params.ID[n], *params.FinalizedAt[n]
+	}
+	return c, rest
+}
+
+// JobSetStateIfRunningMany implements riverdriver.Executor. River asks one statement for whatever may become of a job: it reads each
+// row again and returns it whole, for subscribers. Here nobody subscribes, and what is returned of a completed job is its id, its
+// state and when.
+func (e *fetchExecutor) JobSetStateIfRunningMany(ctx context.Context, params *riverdriver.JobSetStateIfRunningManyParams) ([]*rivertype.JobRow, error) {
+	if params.Schema != "" {
+		return e.Executor.JobSetStateIfRunningMany(ctx, params)
+	}
+	plain, rest := splitCompleted(params)
+	var rows []*rivertype.JobRow
+	if len(rest.ID) > 0 {
+		var err error
+		if rows, err = e.Executor.JobSetStateIfRunningMany(ctx, rest); err != nil {
+			return nil, err
+		}
+	}
+	done, err := e.driver.complete(ctx, plain)
+	if errors.Is(err, puddle.ErrClosedPool) {
+		err = riverdriver.ErrClosedPool // which River does not try again
+	}
+	if err != nil {
+		return nil, fmt.Errorf("complete jobs: %w", err)
+	}
+	return append(rows, done...), nil
+}
+
+// complete marks jobs as completed. One that is not running any more, since somebody cancelled it or gave it another run, or that
+// was completed before, by a batch that is tried again, stays as it is, and is not returned.
+func (d *fetchDriver) complete(ctx context.Context, c completed) ([]*rivertype.JobRow, error) {
+	if len(c.ids) == 0 {
+		return nil, nil
+	}
+	at := make(map[int64]*time.Time, len(c.ids))
+	for n, id := range c.ids {
+		at[id] = &c.at[n]
+	}
+	// IS TRUE has each found by its key: by its statistics hardly a job is ever running, and their index the better way.
+	rows, err := d.queue.Query(ctx, `
+		UPDATE river_job j
+		SET state = 'completed', finalized_at = u.at
+		FROM unnest($1::bigint[], $2::timestamptz[]) AS u (id, at)
+		WHERE j.id = u.id AND (j.state = 'running') IS TRUE
+		RETURNING j.id`, c.ids, c.at)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]*rivertype.JobRow, 0, len(c.ids))
+	var id int64
+	_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
+		list = append(list, &rivertype.JobRow{ID: id, State: rivertype.JobStateCompleted, FinalizedAt: at[id]})
+		return nil
+	})
+	return list, err
+}
