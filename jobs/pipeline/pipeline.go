@@ -27,15 +27,10 @@ func Run(
 	first(batch)
 	begun := conn.SendBatch(ctx, batch)
 	tx := begun.Tx()
-	defer func() {
-		if pg := conn.Conn().PgConn(); !pg.IsClosed() && pg.TxStatus() != 'I' {
-			_ = tx.Rollback(ctx) // the error is on its way already; a connection that can't roll back gets closed
-		}
-	}()
+	defer rollBack(ctx, conn, tx)
 	if err := begun.Close(); err != nil {
 		return err
 	}
-
 	last := &pgx.Batch{}
 	if err := fn(tx, last); err != nil {
 		return err
@@ -43,11 +38,35 @@ func Run(
 	if last.Len() == 0 {
 		return tx.Commit(ctx)
 	}
-	last.Queue(`COMMIT`).Exec(func(tag pgconn.CommandTag) error {
+	queueCommit(last)
+	return conn.SendBatch(ctx, last).Close()
+}
+
+// RunWhole runs a transaction of conn whose statements are known before it begins: what whole queues is sent with BEGIN and with
+// COMMIT, and is otherwise as Run's last.
+func RunWhole(ctx context.Context, conn *pgxpool.Conn, opts pgx.TxOptions, whole func(*pgx.Batch)) error {
+	batch := &pgx.Batch{}
+	batch.BeginTx(opts)
+	whole(batch)
+	queueCommit(batch)
+	sent := conn.SendBatch(ctx, batch)
+	defer rollBack(ctx, conn, sent.Tx())
+	return sent.Close()
+}
+
+func queueCommit(batch *pgx.Batch) {
+	batch.Queue(`COMMIT`).Exec(func(tag pgconn.CommandTag) error {
 		if tag.String() == "ROLLBACK" {
 			return pgx.ErrTxCommitRollback
 		}
 		return nil
 	})
-	return conn.SendBatch(ctx, last).Close()
+}
+
+// rollBack ends a transaction that something kept from its COMMIT. The error is on its way already; a connection that can't
+// roll back gets closed.
+func rollBack(ctx context.Context, conn *pgxpool.Conn, tx pgx.Tx) {
+	if pg := conn.Conn().PgConn(); !pg.IsClosed() && pg.TxStatus() != 'I' {
+		_ = tx.Rollback(ctx)
+	}
 }

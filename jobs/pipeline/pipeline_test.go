@@ -143,6 +143,43 @@ func TestRun_resultsOfLastComeTooLate(t *testing.T) {
 	require.Equal(t, []int{1, 2}, b.kept())
 }
 
+// whole runs a transaction in one round trip.
+func (b *bundle) whole(fn func(*pgx.Batch)) error {
+	b.Helper()
+	conn, err := b.pool.Acquire(b.Context())
+	require.NoError(b, err)
+	defer conn.Release()
+	err = pipeline.RunWhole(b.Context(), conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, fn)
+	require.Equal(b, byte('I'), conn.Conn().PgConn().TxStatus())
+	return err
+}
+
+func TestRunWhole(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var seen int
+	require.NoError(t, b.whole(func(whole *pgx.Batch) {
+		queue(1)(whole)
+		whole.Queue(`SELECT count(*) FROM kept`).QueryRow(func(row pgx.Row) error { return row.Scan(&seen) })
+	}))
+	require.Equal(t, 1, seen)
+	require.NoError(t, b.whole(func(*pgx.Batch) {}))
+
+	var pg *pgconn.PgError
+	require.ErrorAs(t, b.whole(func(whole *pgx.Batch) { queue(2)(whole); queue(1)(whole); queue(3)(whole) }), &pg)
+	require.Equal(t, "23505", pg.Code)
+	require.ErrorAs(t, b.whole(func(whole *pgx.Batch) { whole.Queue(`INSERT INTO kept VALUES (2, 9)`) }), &pg)
+	require.Equal(t, "23503", pg.Code, "at the COMMIT")
+	require.Equal(t, []int{1}, b.kept())
+
+	// What is made of results comes after the COMMIT.
+	oops := errors.New("oops")
+	require.ErrorIs(t, b.whole(func(whole *pgx.Batch) {
+		whole.Queue(insert, 2).Exec(func(pgconn.CommandTag) error { return oops })
+	}), oops)
+	require.Equal(t, []int{1, 2}, b.kept())
+}
+
 // cutConn drops the answer to what is written once it is armed.
 type cutConn struct {
 	net.Conn

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -185,11 +186,12 @@ func TestPromise1_terminatedBackendsLoseNothing(t *testing.T) {
 type cutConn struct {
 	net.Conn
 	armed *atomic.Bool
+	at    []byte // what is written with the COMMIT
 	cut   atomic.Bool
 }
 
 func (c *cutConn) Write(p []byte) (int, error) {
-	if bytes.Contains(p, []byte("commit\x00")) && c.armed.CompareAndSwap(true, false) {
+	if bytes.Contains(p, c.at) && c.armed.CompareAndSwap(true, false) {
 		c.cut.Store(true)
 	}
 	return c.Conn.Write(p)
@@ -204,39 +206,59 @@ func (c *cutConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Of a large batch, whose COMMIT is sent apart, and of a small one, which is sent whole.
 func TestPromise1_answerLostAtTheCommitIsAnErrorAndTheRepeatADuplicate(t *testing.T) {
 	t.Parallel()
+	for _, c := range []struct {
+		receipts int
+		at       string
+	}{{40, "commit\x00"}, {3, ""}} {
+		t.Run(strconv.Itoa(c.receipts), func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t, pgtest.Schema)
+			config, err := pgxpool.ParseConfig(db.DSN)
+			require.NoError(t, err)
+			config.MaxConns = 1
+			var armed atomic.Bool
+			dial := config.ConnConfig.DialFunc
+			config.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := dial(ctx, network, addr)
+				return &cutConn{Conn: conn, armed: &armed, at: []byte(c.at)}, err
+			}
+			pool, err := pgxpool.NewWithConfig(t.Context(), config)
+			require.NoError(t, err)
+			t.Cleanup(pool.Close)
 
-	db := pgtest.New(t, pgtest.Schema)
-	config, err := pgxpool.ParseConfig(db.DSN)
-	require.NoError(t, err)
-	var armed atomic.Bool
-	dial := config.ConnConfig.DialFunc
-	config.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := dial(ctx, network, addr)
-		return &cutConn{Conn: conn, armed: &armed}, err
+			// All statements are prepared by another inbox; what waits when this one starts is one batch.
+			options := inbox.Options{Pool: pool, River: insertOnly(t, pool), Committers: 1}
+			before, err := inbox.New(options)
+			require.NoError(t, err)
+			before.Start()
+			_, _, err = before.Accept(t.Context(), status(0))
+			require.NoError(t, err)
+			require.NoError(t, before.Stop(t.Context()))
+			in, err := inbox.New(options)
+			require.NoError(t, err)
+			b := &bundle{Inbox: in, pool: db.Pool}
+			var receipts []inbox.Receipt
+			for n := range c.receipts {
+				receipts = append(receipts, status(n+1))
+			}
+			answers, wait := b.acceptAsync(t.Context(), receipts)
+			b.waitQueued(t, c.receipts)
+
+			armed.Store(true)
+			b.Start()
+			wait()
+			require.False(t, armed.Load())
+			require.Equal(t, map[inbox.Result]int{0: c.receipts}, tally(answers), "nobody is told what nobody knows")
+			b.requireWhole(t, c.receipts+1)
+
+			require.Equal(t, map[inbox.Result]int{inbox.Duplicate: c.receipts}, tally(b.acceptAll(t.Context(), receipts)))
+			b.requireWhole(t, c.receipts+1)
+			require.NoError(t, in.Stop(t.Context()))
+		})
 	}
-	pool, err := pgxpool.NewWithConfig(t.Context(), config)
-	require.NoError(t, err)
-	t.Cleanup(pool.Close)
-
-	in, err := inbox.New(inbox.Options{Pool: pool, River: insertOnly(t, pool), Committers: 1})
-	require.NoError(t, err)
-	b := &bundle{Inbox: in, pool: db.Pool}
-	receipts := []inbox.Receipt{status(1), status(2), status(3)}
-	answers, wait := b.acceptAsync(t.Context(), receipts)
-	b.waitQueued(t, 3)
-
-	armed.Store(true)
-	b.Start()
-	wait()
-	require.False(t, armed.Load())
-	require.Equal(t, map[inbox.Result]int{0: 3}, tally(answers), "nobody is told what nobody knows")
-	b.requireWhole(t, 3)
-
-	require.Equal(t, map[inbox.Result]int{inbox.Duplicate: 3}, tally(b.acceptAll(t.Context(), receipts)))
-	b.requireWhole(t, 3)
-	require.NoError(t, in.Stop(t.Context()))
 }
 
 func TestPromise6_databaseThatIsAwayIsAnErrorForAll(t *testing.T) {

@@ -29,7 +29,8 @@ type stored struct {
 	inFlight map[Hold]bool          // held addresses to which a provider call may be about to start
 }
 
-// store inserts a batch in one transaction. It calls inserted before it waits for a held address, or for the COMMIT.
+// store inserts a batch in one transaction. It calls inserted before it waits for a held address, or for the COMMIT, if that is
+// apart from the insert.
 func (i *Inbox) store(ctx context.Context, batch []*entry, inserted func()) (stored, error) {
 	conn, err := i.opts.Pool.Acquire(ctx)
 	if err != nil {
@@ -42,14 +43,18 @@ func (i *Inbox) store(ctx context.Context, batch []*entry, inserted func()) (sto
 	// READ COMMITTED is spelled out because holds rely on each statement seeing what was committed before it.
 	first := &pgx.Batch{}
 	if err = i.insertReceipts(ctx, conn.Conn(), first, batch, s.ids); err == nil {
-		err = pipeline.Run(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted},
-			func(begin *pgx.Batch) { begin.QueuedQueries = append(begin.QueuedQueries, first.QueuedQueries...) },
-			func(tx pgx.Tx, _ *pgx.Batch) error {
+		insert := func(begin *pgx.Batch) { begin.QueuedQueries = append(begin.QueuedQueries, first.QueuedQueries...) }
+		if opts := (pgx.TxOptions{IsoLevel: pgx.ReadCommitted}); whole(batch) {
+			err = pipeline.RunWhole(ctx, conn, opts, insert)
+		} else {
+			err = pipeline.Run(ctx, conn, opts, insert, func(tx pgx.Tx, _ *pgx.Batch) error {
 				inserted()
 				return s.addHolds(ctx, tx, batch)
 			})
+		}
 	}
 	if err == nil {
+		s.addQueues(batch)
 		return s, nil
 	}
 	if ctx.Err() != nil || conn.Conn().IsClosed() || refusesAll(err) {
@@ -93,18 +98,27 @@ func withCause(ctx context.Context, err error) error {
 	return err
 }
 
-// addHolds stores the holds of the receipts that were new, and adds the jobs' queues.
+// whole reports whether a batch's insert is sent with its COMMIT, which is a round trip less. Not one with a hold, since that
+// may have to wait; and while a large one waits for the disk, another committer can insert.
+func whole(batch []*entry) bool {
+	return len(batch) < largeBatch && !slices.ContainsFunc(batch, func(e *entry) bool { return e.hold != nil })
+}
+
+// addQueues adds the queues of the jobs of the receipts that were new.
+func (s *stored) addQueues(batch []*entry) {
+	for _, e := range batch {
+		if _, ok := s.ids[e.id]; ok && e.job != nil && !slices.Contains(s.queues, e.row.queue) {
+			s.queues = append(s.queues, e.row.queue)
+		}
+	}
+}
+
+// addHolds stores the holds of the receipts that were new.
 func (s *stored) addHolds(ctx context.Context, tx pgx.Tx, batch []*entry) error {
 	var held []*entry
 	for _, e := range batch {
-		if _, ok := s.ids[e.id]; !ok {
-			continue
-		}
-		if e.hold != nil {
+		if _, ok := s.ids[e.id]; ok && e.hold != nil {
 			held = append(held, e)
-		}
-		if e.job != nil && !slices.Contains(s.queues, e.row.queue) {
-			s.queues = append(s.queues, e.row.queue)
 		}
 	}
 	if len(held) == 0 {
