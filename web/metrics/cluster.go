@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -161,25 +162,62 @@ func (m *Metrics) ReadCluster(ctx context.Context, pool *pgxpool.Pool, logger *s
 	// A fleet that starts together does not ask together.
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	kept := &keptConn{pool: pool}
+	defer kept.release()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
 		}
-		if err := m.ReadClusterOnce(ctx, pool); err != nil && ctx.Err() == nil {
+		err := m.ReadClusterOnce(ctx, kept)
+		if err != nil {
+			kept.release()
+		}
+		if err != nil && ctx.Err() == nil {
 			logger.LogAttrs(ctx, slog.LevelWarn, "read what the installation holds, for metrics", slog.Any("error", err))
 		}
 		timer.Reset(readEvery - time.Duration(rand.Int64N(int64(2*time.Second))))
 	}
 }
 
+// keptConn keeps a connection of a pool. A reading is planned once a session, which takes longer than the reading: on whatever
+// connection is free, each new one would plan it again.
+type keptConn struct {
+	pool *pgxpool.Pool
+	conn *pgxpool.Conn
+}
+
+// BeginTx begins a transaction on the connection.
+func (k *keptConn) BeginTx(ctx context.Context, opts pgx.TxOptions) (pgx.Tx, error) {
+	if k.conn == nil {
+		conn, err := k.pool.Acquire(ctx)
+		if err != nil {
+			return nil, err
+		}
+		k.conn = conn
+	}
+	return k.conn.BeginTx(ctx, opts)
+}
+
+func (k *keptConn) release() {
+	if k.conn != nil {
+		k.conn.Release()
+		k.conn = nil
+	}
+}
+
+// database is where a reading begins its transaction: a pool or a connection.
+type database interface {
+	BeginTx(ctx context.Context, opts pgx.TxOptions) (pgx.Tx, error)
+}
+
 // ReadClusterOnce reads what the installation holds.
-func (m *Metrics) ReadClusterOnce(ctx context.Context, pool *pgxpool.Pool) error {
+func (m *Metrics) ReadClusterOnce(ctx context.Context, db database) error {
 	begun := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, readTimeout+time.Second, errors.New("time-out of reading the installation for metrics"))
 	defer cancel()
-	read, verified, err := readCluster(ctx, pool, m.cluster.opts.Queues)
+	read, verified, err := readCluster(ctx, db, m.cluster.opts.Queues)
 	if err != nil {
 		m.cluster.failures.Inc()
 		if cause := context.Cause(ctx); cause != nil {

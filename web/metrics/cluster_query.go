@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // readTimeout is the statement time-out of the one query. It takes a hundredth of that (docs/metrics.md).
@@ -175,10 +174,10 @@ const verifiedSQL = `
 	ORDER BY j.id DESC
 	LIMIT 1`
 
-func readCluster(ctx context.Context, pool *pgxpool.Pool, queues []string) (Cluster, *Verified, error) {
+func readCluster(ctx context.Context, db database, queues []string) (Cluster, *Verified, error) {
 	c := Cluster{Jobs: map[string]map[string]float64{}, values: map[string]map[string]float64{}}
 	var found *Verified
-	err := pgx.BeginTxFunc(ctx, pool, beginReading(), func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, db, beginReading(), func(tx pgx.Tx) error {
 		batch := &pgx.Batch{}
 		batch.Queue(clusterSQL, queues, countLimit, countLimitEnd).Query(func(rows pgx.Rows) error {
 			var name, label, second string

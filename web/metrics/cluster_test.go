@@ -167,3 +167,31 @@ func TestReadCluster_aDatabaseThatIsAway(t *testing.T) {
 	now = now.Add(staleAfter)
 	require.Zero(t, testutil.CollectAndCount(m.cluster, "onward_leader"))
 }
+
+// Readings go over one connection, whose plan they keep; one that broke is replaced.
+func TestReadCluster_keepsAConnection(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t, pgtest.Schema)
+	config, err := pgxpool.ParseConfig(db.DSN)
+	require.NoError(t, err)
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	kept := &keptConn{pool: pool}
+	t.Cleanup(kept.release)
+	m := New(Options{Queues: jobs.Queues()})
+	require.NoError(t, m.ReadClusterOnce(t.Context(), kept))
+	first := kept.conn.Conn().PgConn().PID()
+	require.NoError(t, m.ReadClusterOnce(t.Context(), kept))
+	require.Equal(t, first, kept.conn.Conn().PgConn().PID())
+	require.EqualValues(t, 1, pool.Stat().AcquiredConns())
+
+	_, err = db.Pool.Exec(t.Context(), `SELECT pg_terminate_backend($1)`, int32(first)) //nolint:gosec // a process id
+	require.NoError(t, err)
+	require.Error(t, m.ReadClusterOnce(t.Context(), kept))
+	kept.release()
+	require.NoError(t, m.ReadClusterOnce(t.Context(), kept))
+	require.NotEqual(t, first, kept.conn.Conn().PgConn().PID())
+	kept.release()
+	require.Zero(t, pool.Stat().AcquiredConns())
+}
