@@ -180,6 +180,11 @@ func TestGroup_namedDifferently(t *testing.T) {
 	items, err := b.callbackGroup(receipts[0], other)
 	require.NoError(t, err)
 	require.NotEqual(t, items[0].lone, items[1].lone)
+	for _, i := range items {
+		for _, a := range i.result.applied {
+			require.Equal(t, 1, b.number(`SELECT count(*) FROM facts WHERE id = $1 AND dedupe_key = $2`, a.FactID, a.Fact.Key), "the fact that the log names")
+		}
+	}
 	for _, err := range b.together([]uuid.UUID{receipts[0], other}) {
 		require.NoError(t, err)
 	}
@@ -188,55 +193,43 @@ func TestGroup_namedDifferently(t *testing.T) {
 	b.requireSound()
 }
 
-// A fact of the same key that is there already is a duplicate in a group, too; and one that is committed while the group waits
-// for its message has the group go alone, where it is found.
+// A fact whose key is there already, which no group expects, has it go alone, where it is a duplicate.
 func TestGroup_factThatIsThere(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
-	receipts, businesses := b.sentMessages(2, b.campaign(jobs.ChannelSMS), "delivered")
-	var messages []int64
-	rows, err := b.pool.Query(b.ctx, `SELECT id FROM messages ORDER BY id`)
-	require.NoError(t, err)
-	messages, err = pgx.CollectRows(rows, pgx.RowTo[int64])
-	require.NoError(t, err)
-	delivered := func(n int) pgstore.Fact {
-		return pgstore.Fact{
-			BusinessID: businesses[n], Event: lifecycle.SMSDelivered, OccurredAt: time.Now(), Key: messageKey(messages[n], "delivered"),
-			Source: pgstore.SourceSystem, MessageID: messages[n],
-		}
-	}
-	apply := func(tx pgx.Tx, n int) {
-		applied, err := pgstore.Apply(b.ctx, tx, []pgstore.Fact{delivered(n)})
-		require.NoError(t, err)
-		require.NotZero(t, applied[0].FactID)
-	}
-	require.NoError(t, pgx.BeginFunc(b.ctx, b.pool, func(tx pgx.Tx) error { apply(tx, 0); return nil }))
-	items, err := b.callbackGroup(receipts[0])
-	require.NoError(t, err)
-	require.Equal(t, outcomeApplied, items[0].result.outcome)
-	require.Len(t, items[0].result.applied, 1)
-	require.True(t, items[0].result.applied[0].Duplicate)
-
-	tx, err := b.pool.Begin(b.ctx)
-	require.NoError(t, err)
-	defer func() { _ = tx.Rollback(b.ctx) }()
-	_, err = tx.Exec(b.ctx, `SELECT FROM messages WHERE id = $1 FOR UPDATE`, messages[1])
-	require.NoError(t, err)
-	apply(tx, 1)
-	ended := make(chan error, 1)
-	go func() {
-		_, err := b.callbackGroup(receipts[1])
-		ended <- err
-	}()
-	require.Eventually(t, func() bool {
-		return b.number(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) > 0
-	}, patience, time.Millisecond)
-	require.NoError(t, tx.Commit(b.ctx))
-	require.ErrorContains(t, <-ended, "facts_dedupe_key_key")
+	receipts, businesses := b.sentMessages(3, b.campaign(jobs.ChannelSMS), "delivered")
+	first := int64(b.number(`SELECT min(id) FROM messages`))
+	require.NoError(t, pgx.BeginFunc(b.ctx, b.pool, func(tx pgx.Tx) error {
+		_, err := pgstore.Apply(b.ctx, tx, []pgstore.Fact{{
+			BusinessID: businesses[0], Event: lifecycle.SMSDelivered, OccurredAt: time.Now(), Key: messageKey(first, "delivered"),
+			Source: pgstore.SourceSystem, MessageID: first,
+		}})
+		return err
+	}))
+	_, err := b.callbackGroup(receipts...)
+	require.ErrorContains(t, err, "facts_dedupe_key_key")
 	for _, err := range b.together(receipts) {
 		require.NoError(t, err)
 	}
-	require.Equal(t, 2, b.number(`SELECT count(*) FROM facts WHERE event = 'sms_delivered'`))
-	require.Equal(t, 2, b.number(`SELECT count(*) FROM receipt_outcomes WHERE outcome = 'applied'`))
+	require.Equal(t, 3, b.number(`SELECT count(*) FROM facts WHERE event = 'sms_delivered'`))
+	require.Equal(t, 3, b.number(`SELECT count(*) FROM receipt_outcomes WHERE outcome = 'applied'`))
+	require.Equal(t, 3, b.number(`SELECT count(*) FROM messages WHERE state = 'delivered'`))
+	b.requireSound()
+}
+
+// A message that was delivered and is read, in one group, was delivered once.
+func TestGroup_deliveredAndRead(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	receipts, _ := b.sentMessages(1, b.campaign(jobs.ChannelSMS), "delivered")
+	sid := fmt.Sprintf("SM%032d", b.number(`SELECT min(id) FROM messages`))
+	read := b.receipt("message_status", time.Now(), "MessageSid="+sid+"&MessageStatus=read")
+	items, err := b.callbackGroup(receipts[0], read)
+	require.NoError(t, err)
+	for _, i := range items {
+		require.Equal(t, outcomeApplied, i.result.outcome)
+	}
+	require.Equal(t, 1, b.number(`SELECT count(*) FROM messages WHERE state = 'read'`))
+	require.Equal(t, 1, b.number(`SELECT count(*) FROM facts WHERE event = 'sms_delivered'`))
 	b.requireSound()
 }

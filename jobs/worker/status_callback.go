@@ -251,7 +251,7 @@ func isRefused(r pgstore.Report, class provider.Class) bool {
 	return (r.State == lifecycle.MessageFailed || r.State == lifecycle.MessageUndelivered) && r.Reason == string(class)
 }
 
-// evidence lists the facts that a report proves.
+// evidence lists the facts that a report proves: each message's but once, since each step up is seen by one report.
 func evidence(m pgstore.Raised, state lifecycle.MessageState, r receipt) []pgstore.Fact {
 	var facts []pgstore.Fact
 	if m.From.Rank() < lifecycle.MessageAccepted.Rank() && state != lifecycle.MessageCanceled {
@@ -264,6 +264,9 @@ func evidence(m pgstore.Raised, state lifecycle.MessageState, r receipt) []pgsto
 	}
 	switch state {
 	case lifecycle.MessageDelivered, lifecycle.MessageRead:
+		if m.From.Rank() >= lifecycle.MessageDelivered.Rank() {
+			break // it is known: delivered, and now read
+		}
 		facts = append(facts, fact(m, r, channelEvent(m.Channel, lifecycle.SMSDelivered, lifecycle.EmailDelivered), "delivered", r.ReceivedAt))
 	case lifecycle.MessageFailed, lifecycle.MessageUndelivered:
 		facts = append(facts, fact(m, r, channelEvent(m.Channel, lifecycle.SMSFailed, lifecycle.EmailBounced), "failed", r.ReceivedAt))

@@ -16,16 +16,14 @@ func MessageKey(id int64, what string) string {
 	return "m" + strconv.FormatInt(id, 10) + ":" + what
 }
 
-// Locked are the businesses of messages that were reported on, locked, and what is known of the messages that rose: enough to
-// apply facts about these without asking first.
+// Locked are the businesses of messages that were reported on, locked: enough to apply facts about these messages without asking
+// first.
 type Locked struct {
 	businesses map[int64]*business
-	keys       map[string]struct{} // of the facts about the messages that rose, by MessageKey
 }
 
 // lockTheirBusinesses follows [raiseMessages]: the businesses come behind the messages, locked by ascending id when all of
-// these are. A fact that was committed while the statement waited for its message is not in keys: a second one of its key
-// fails where it is written.
+// these are. It asks nothing of facts: a plan that is made while there are none, and stays, may go by whatever index has their key.
 const lockTheirBusinesses = `, whose AS MATERIALIZED (
 			SELECT b.*
 			FROM (SELECT DISTINCT business_id FROM report ORDER BY business_id) w
@@ -38,27 +36,12 @@ const lockTheirBusinesses = `, whose AS MATERIALIZED (
 			) b
 		)
 		SELECT ` + raisedColumns + `,
-			CASE WHEN up THEN ARRAY(
-				SELECT f.dedupe_key
-				FROM facts f
-				WHERE f.dedupe_key >= 'm' || raised.id || ':' AND f.dedupe_key < 'm' || raised.id || ';'
-			) END,
 			0, '', false, false, false, '', '', '', NULL::timestamptz, NULL::text, false
 		FROM raised
 		UNION ALL
-		SELECT 0, 0, '', '', false, 0, 0, '', '', NULL, NULL,
+		SELECT 0, 0, '', '', false, 0, 0, '', '', NULL,
 			id, reached, bounced, purchased, opted_out, website_status, subscription_status, ticket_status, folded_at, folded_key, erased
 		FROM whose`
-
-// lockedRow is what a row has behind the columns of [Raised].
-type lockedRow struct {
-	keys     []string
-	business business
-}
-
-func (r *lockedRow) columns() []any {
-	return append([]any{&r.keys}, r.business.columns()...)
-}
 
 // RaiseQueued is [RaiseAll], and locks the businesses of the messages, in one round trip: the statements are queued on first,
 // and what comes back is there when that has been read. A report that does not find its message by name has no id in its
@@ -66,7 +49,7 @@ func (r *lockedRow) columns() []any {
 // ends, is [Locked.CloseQueued]'s.
 func RaiseQueued(first *pgx.Batch, reports []Report) ([]Raised, *Locked) {
 	out := make([]Raised, len(reports))
-	locked := &Locked{businesses: map[int64]*business{}, keys: map[string]struct{}{}}
+	locked := &Locked{businesses: map[int64]*business{}}
 	left := make([]int, len(reports))
 	for i := range left {
 		left[i] = i
@@ -93,9 +76,9 @@ func CloseQueued(last *pgx.Batch, reports []Report, raised []Raised) {
 	}
 }
 
-// ApplyQueued is the package's ApplyQueued for facts about messages that rose, with keys by [MessageKey]: their businesses
-// are locked and their keys known, so nothing is left but to write, and all of that is queued. FactID of what it returns is
-// there when batch has been read.
+// ApplyQueued is the package's ApplyQueued for facts that are new, as those are that a message's rise proves: nothing is left but
+// to write, and all of that is queued. One whose key is there already fails the batch. FactID of what it returns is there when
+// the batch has been read.
 func (l *Locked) ApplyQueued(ctx context.Context, tx pgx.Tx, facts []Fact, batch *pgx.Batch) ([]Applied, error) {
 	if len(facts) == 0 {
 		return nil, nil
@@ -104,23 +87,13 @@ func (l *Locked) ApplyQueued(ctx context.Context, tx pgx.Tx, facts []Fact, batch
 	if err != nil {
 		return nil, err
 	}
-	applied := make([]Applied, len(facts))
-	var fresh []int
+	applied, fresh := make([]Applied, len(facts)), make([]int, len(facts))
 	for i, f := range facts {
 		b := l.businesses[f.BusinessID]
 		if b == nil {
 			return nil, fmt.Errorf("apply fact %s: business %d: %w", f.Key, f.BusinessID, ErrNoBusiness)
 		}
-		applied[i] = Applied{Fact: f, Erased: b.erased}
-		if _, ok := l.keys[f.Key]; ok {
-			applied[i].Duplicate = true
-			continue
-		}
-		l.keys[f.Key] = struct{}{}
-		fresh = append(fresh, i)
-	}
-	if len(fresh) == 0 {
-		return applied, nil
+		applied[i], fresh[i] = Applied{Fact: f, Erased: b.erased}, i
 	}
 	if err := foldFresh(ctx, tx, l.businesses, applied, fresh); err != nil {
 		return nil, err

@@ -236,20 +236,17 @@ func queueRound(batch *pgx.Batch, reports []Report, round []int, out []Raised, l
 		var nth int64
 		var m Raised
 		columns := []any{&nth, &m.MessageID, &m.From, &m.To, &m.Up, &m.CampaignID, &m.BusinessID, &m.Channel, &m.Address, &m.DispatchedAt}
-		var row lockedRow
+		var b business
 		if locked != nil {
-			columns = append(columns, row.columns()...)
+			columns = append(columns, b.columns()...)
 		}
 		_, err := pgx.ForEachRow(rows, columns, func() error {
 			if nth == 0 {
-				b := row.business
-				locked.businesses[b.id] = &b
+				found := b
+				locked.businesses[b.id] = &found
 				return nil
 			}
 			touched[nth-1], out[round[nth-1]] = true, m
-			for _, key := range row.keys {
-				locked.keys[key] = struct{}{}
-			}
 			return nil
 		})
 		if err != nil {

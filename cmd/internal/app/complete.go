@@ -71,31 +71,37 @@ func (e *fetchExecutor) JobSetStateIfRunningMany(ctx context.Context, params *ri
 	return append(rows, done...), nil
 }
 
+// completedAtOnce bounds a statement: each job's time is looked for in a list of all.
+const completedAtOnce = 500
+
+// completeJobs finds jobs by key, and nothing else is left to the planner: in its statistics hardly a job is ever running, so in a
+// join it would begin with all that are, by reading every job; and by its index, but for IS TRUE.
+const completeJobs = `
+		UPDATE river_job
+		SET state = 'completed', finalized_at = ($2::timestamptz[])[array_position($1::bigint[], id)]
+		WHERE id = ANY($1::bigint[]) AND (state = 'running') IS TRUE
+		RETURNING id`
+
 // complete marks jobs as completed. One that is not running any more, since somebody cancelled it or gave it another run, or that
 // was completed before, by a batch that is tried again, stays as it is, and is not returned.
 func (d *fetchDriver) complete(ctx context.Context, c completed) ([]*rivertype.JobRow, error) {
-	if len(c.ids) == 0 {
-		return nil, nil
-	}
-	at := make(map[int64]*time.Time, len(c.ids))
-	for n, id := range c.ids {
-		at[id] = &c.at[n]
-	}
-	// IS TRUE has each found by its key: by its statistics hardly a job is ever running, and their index the better way.
-	rows, err := d.queue.Query(ctx, `
-		UPDATE river_job j
-		SET state = 'completed', finalized_at = u.at
-		FROM unnest($1::bigint[], $2::timestamptz[]) AS u (id, at)
-		WHERE j.id = u.id AND (j.state = 'running') IS TRUE
-		RETURNING j.id`, c.ids, c.at)
-	if err != nil {
-		return nil, err
-	}
 	list := make([]*rivertype.JobRow, 0, len(c.ids))
-	var id int64
-	_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
-		list = append(list, &rivertype.JobRow{ID: id, State: rivertype.JobStateCompleted, FinalizedAt: at[id]})
-		return nil
-	})
-	return list, err
+	for len(c.ids) > 0 {
+		n := min(len(c.ids), completedAtOnce)
+		rows, err := d.queue.Query(ctx, completeJobs, c.ids[:n], c.at[:n])
+		if err != nil {
+			return nil, err
+		}
+		var id int64
+		_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
+			at, _ := slices.BinarySearch(c.ids[:n], id)
+			list = append(list, &rivertype.JobRow{ID: id, State: rivertype.JobStateCompleted, FinalizedAt: &c.at[at]})
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		c.ids, c.at = c.ids[n:], c.at[n:]
+	}
+	return list, nil
 }

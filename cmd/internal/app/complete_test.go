@@ -1,6 +1,8 @@
 package app
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,4 +132,69 @@ func TestFetchDriver_completionErrors(t *testing.T) {
 	executor := newFetchDriver(closed, pool, func(worker.FetchedReceipt) {}).GetExecutor()
 	_, ours := executor.JobSetStateIfRunningMany(t.Context(), batch(*riverdriver.JobSetStateCompleted(1, time.Now(), nil)))
 	require.ErrorIs(t, ours, riverdriver.ErrClosedPool)
+}
+
+// Whatever the statistics say of jobs that are running, they are found by their keys.
+func TestFetchDriver_completesByKey(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	pool := pgtest.New(t, pgtest.Schema).Pool
+	insert := func(state string, n int) {
+		_, err := pool.Exec(ctx, `
+			INSERT INTO river_job (kind, queue, state, max_attempts, args, finalized_at)
+			SELECT 'x', 'callbacks', $1::river_job_state, 25, '{}', CASE $1 WHEN 'completed' THEN now() END
+			FROM generate_series(1, $2)`, state, n)
+		require.NoError(t, err)
+	}
+	plan := func() string {
+		conn, err := pool.Acquire(ctx)
+		require.NoError(t, err)
+		defer conn.Release()
+		_, err = conn.Exec(ctx, strings.Join(QueueSession(), ";"))
+		require.NoError(t, err)
+		ids := make([]string, completedAtOnce)
+		for n := range ids {
+			ids[n] = strconv.Itoa(20_000 + n)
+		}
+		list := "'{" + strings.Join(ids, ",") + "}'"
+		sql := strings.NewReplacer("$1", list, "$2", "'{}'").Replace(completeJobs)
+		rows, err := conn.Query(ctx, `EXPLAIN `+sql)
+		require.NoError(t, err)
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		return strings.Join(lines, "\n")
+	}
+	require.Contains(t, plan(), "Index Cond: (id = ANY", "of an empty table")
+	insert("completed", 20_000)
+	_, err := pool.Exec(ctx, `ANALYZE river_job`)
+	require.NoError(t, err)
+	insert("running", 1_000)
+	for range 2 {
+		require.Contains(t, plan(), "Index Scan using river_job_pkey")
+		require.Contains(t, plan(), "Index Cond: (id = ANY")
+		_, err = pool.Exec(ctx, `ANALYZE river_job`)
+		require.NoError(t, err)
+	}
+
+	// More than one statement's: each with its own time.
+	rows, err := pool.Query(ctx, `SELECT id FROM river_job WHERE state = 'running'`)
+	require.NoError(t, err)
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	require.NoError(t, err)
+	require.Greater(t, len(ids), completedAtOnce)
+	at := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	var done []riverdriver.JobSetStateIfRunningParams
+	for _, id := range ids {
+		done = append(done, *riverdriver.JobSetStateCompleted(id, at.Add(time.Duration(id)*time.Second), nil))
+	}
+	told, err := newFetchDriver(pool, pool, func(worker.FetchedReceipt) {}).GetExecutor().JobSetStateIfRunningMany(ctx, batch(done...))
+	require.NoError(t, err)
+	require.Len(t, told, len(ids))
+	for _, j := range told {
+		require.True(t, j.FinalizedAt.Equal(at.Add(time.Duration(j.ID)*time.Second)))
+	}
+	var n int
+	require.NoError(t, pool.QueryRow(ctx, `
+		SELECT count(*) FROM river_job WHERE state = 'completed' AND finalized_at = $1::timestamptz + id * interval '1 second'`, at).Scan(&n))
+	require.Equal(t, len(ids), n)
 }

@@ -123,23 +123,34 @@ func (fetchTx) Conn() *pgx.Conn { return nil }
 type fetchRows struct {
 	pgx.Rows
 	keep func(worker.FetchedReceipt)
+
+	dest    []any
+	receipt fetchedReceipt
+}
+
+// fetchedReceipt are the columns of a receipt behind those of its job; all NULL where it has none, or none that comes along.
+type fetchedReceipt struct {
+	id                               pgtype.UUID
+	provider, kind, query, dedupeKey pgtype.Text
+	body                             []byte
+	receivedAt                       pgtype.Timestamptz
+}
+
+func (r *fetchedReceipt) columns() []any {
+	return []any{&r.id, &r.provider, &r.kind, &r.query, &r.body, &r.dedupeKey, &r.receivedAt}
 }
 
 // Scan scans a job, and keeps its receipt.
 func (r *fetchRows) Scan(dest ...any) error {
-	var (
-		id                            pgtype.UUID
-		provider, kind, query, dedupe *string
-		body                          []byte
-		at                            *time.Time
-	)
-	if err := r.Rows.Scan(append(dest, &id, &provider, &kind, &query, &body, &dedupe, &at)...); err != nil {
+	of := &r.receipt
+	r.dest = append(append(r.dest[:0], dest...), of.columns()...)
+	if err := r.Rows.Scan(r.dest...); err != nil {
 		return err
 	}
-	job, ok := dest[0].(*int64)
-	if ok && id.Valid {
+	if job, ok := dest[0].(*int64); ok && of.id.Valid {
 		r.keep(worker.FetchedReceipt{
-			JobID: *job, ID: id.Bytes, Provider: *provider, Kind: *kind, Query: *query, Body: body, DedupeKey: *dedupe, ReceivedAt: *at,
+			JobID: *job, ID: of.id.Bytes, Provider: of.provider.String, Kind: of.kind.String, Query: of.query.String, Body: of.body,
+			DedupeKey: of.dedupeKey.String, ReceivedAt: of.receivedAt.Time,
 		})
 	}
 	return nil
