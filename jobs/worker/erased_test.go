@@ -68,6 +68,26 @@ func TestErased_lateReceiptsAreAppliedAndBlanked(t *testing.T) {
 	require.Equal(t, []any{"applied", "ignored", "erased", true}, []any{r.Then, r.Now, r.Detail, r.Stands()})
 }
 
+// Nobody is erased between the fetch of a receipt about them and its job: what came along with the job is still what is stored.
+func TestErased_notBetweenFetchAndJob(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	receipts, businesses := b.sentMessages(3, b.campaign(jobs.ChannelSMS), "delivered&To=%2B13035550000")
+	b.fetch(receipts)
+	err := pgx.BeginFunc(b.ctx, b.pool, func(tx pgx.Tx) error {
+		_, err := pgstore.Erase(b.ctx, tx, businesses[0])
+		return err
+	})
+	require.ErrorContains(t, err, "a receipt that is not applied yet")
+	for _, err := range b.together(receipts) {
+		require.NoError(t, err)
+	}
+	b.erase(businesses[0])
+	require.Equal(t, 3, b.number(`SELECT count(*) FROM messages WHERE state = 'delivered'`))
+	require.Equal(t, 1, b.number(`SELECT count(*) FROM webhook_events WHERE erased_at IS NOT NULL AND body = ''`))
+	b.requireSound()
+}
+
 // Who writes STOP from the number of an erased contact is suppressed; who writes START is no longer.
 func TestPromise4_optOutAfterAnErasure(t *testing.T) {
 	t.Parallel()

@@ -1,29 +1,16 @@
 package worker
 
-import (
-	"sync"
-	"time"
-
-	"github.com/google/uuid"
-)
+import "sync"
 
 // FetchedReceipt is the receipt of a job, read with the job.
-type FetchedReceipt struct {
-	JobID      int64
-	ID         uuid.UUID
-	Provider   string
-	Kind       string
-	Query      string
-	Body       []byte
-	DedupeKey  string
-	ReceivedAt time.Time
-}
+type FetchedReceipt = receipt
 
 // maxFetched bounds the receipts that are kept: more than any fetch brings.
 const maxFetched = 4096
 
 // Fetched keeps the receipts that came along with a fetch until their jobs ask for them, moments later. A receipt is never
-// changed, but that an erasure blanks it: a status callback that is applied then all the same says nothing of a person.
+// changed, but that an erasure blanks it, which waits for what is not applied yet. One that is applied again may be blanked
+// meanwhile: a status callback then changes nothing, and says nothing of a person.
 type Fetched struct {
 	mu    sync.Mutex
 	byJob map[int64]receipt
@@ -37,9 +24,7 @@ func (f *Fetched) Keep(r FetchedReceipt) {
 		// Jobs that never asked, since River never started them. Those that will read their receipts themselves.
 		f.byJob = make(map[int64]receipt)
 	}
-	f.byJob[r.JobID] = receipt{
-		ID: r.ID, Provider: r.Provider, Kind: r.Kind, Query: r.Query, Body: r.Body, DedupeKey: r.DedupeKey, ReceivedAt: r.ReceivedAt, JobID: r.JobID,
-	}
+	f.byJob[r.JobID] = r
 }
 
 // take hands out the receipt of a job, if there is one; a nil Fetched has none.

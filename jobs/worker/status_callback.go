@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -281,7 +282,10 @@ func fact(m pgstore.Raised, r receipt, e lifecycle.Event, what string, at time.T
 	}
 }
 
-func messageKey(id int64, what string) string { return pgstore.MessageKey(id, what) }
+// messageKey is the key of a fact about a message: one of each kind, whoever reports it.
+func messageKey(id int64, what string) string {
+	return "m" + strconv.FormatInt(id, 10) + ":" + what
+}
 
 func channelEvent(channel string, sms, email lifecycle.Event) lifecycle.Event {
 	if channel == jobs.ChannelEmail {

@@ -133,6 +133,18 @@ func ApplyQueued(ctx context.Context, tx pgx.Tx, facts []Fact, batch *pgx.Batch)
 	return applied, nil
 }
 
+// foldFresh folds new facts into their businesses and sites; what they changed stands in applied.
+func foldFresh(ctx context.Context, tx pgx.Tx, businesses map[int64]*business, applied []Applied, fresh []int) error {
+	slices.SortStableFunc(fresh, func(a, b int) int { return lifecycle.Compare(pure(applied[a].Fact), pure(applied[b].Fact)) })
+	if err := loadForRefold(ctx, tx, businesses, applied, fresh); err != nil {
+		return err
+	}
+	for _, i := range fresh {
+		applied[i].Changes = businesses[applied[i].Fact.BusinessID].fold(pure(applied[i].Fact))
+	}
+	return foldSites(ctx, tx, applied, fresh)
+}
+
 // checked are facts as they are stored.
 func checked(facts []Fact) ([]Fact, error) {
 	facts = slices.Clone(facts)

@@ -3,18 +3,9 @@ package pgstore
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strconv"
 
 	"github.com/jackc/pgx/v5"
-
-	"onward/lifecycle"
 )
-
-// MessageKey is the key of a fact about a message: one of each kind, whoever reports it.
-func MessageKey(id int64, what string) string {
-	return "m" + strconv.FormatInt(id, 10) + ":" + what
-}
 
 // Locked are the businesses of messages that were reported on, locked: enough to apply facts about these messages without asking
 // first.
@@ -46,7 +37,7 @@ const lockTheirBusinesses = `, whose AS MATERIALIZED (
 // RaiseQueued is [RaiseAll], and locks the businesses of the messages, in one round trip: the statements are queued on first,
 // and what comes back is there when that has been read. A report that does not find its message by name has no id in its
 // Raised: there is none, or another report of these named it differently. What is left to be written, before the transaction
-// ends, is [Locked.CloseQueued]'s.
+// ends, is [CloseQueued]'s.
 func RaiseQueued(first *pgx.Batch, reports []Report) ([]Raised, *Locked) {
 	out := make([]Raised, len(reports))
 	locked := &Locked{businesses: map[int64]*business{}}
@@ -143,16 +134,4 @@ func writeFacts(batch *pgx.Batch, applied []Applied, fresh []int) error {
 		return nil
 	})
 	return nil
-}
-
-// foldFresh folds new facts into their businesses and sites; what they changed stands in applied.
-func foldFresh(ctx context.Context, tx pgx.Tx, businesses map[int64]*business, applied []Applied, fresh []int) error {
-	slices.SortStableFunc(fresh, func(a, b int) int { return lifecycle.Compare(pure(applied[a].Fact), pure(applied[b].Fact)) })
-	if err := loadForRefold(ctx, tx, businesses, applied, fresh); err != nil {
-		return err
-	}
-	for _, i := range fresh {
-		applied[i].Changes = businesses[applied[i].Fact.BusinessID].fold(pure(applied[i].Fact))
-	}
-	return foldSites(ctx, tx, applied, fresh)
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ func splitCompleted(params *riverdriver.JobSetStateIfRunningManyParams) (complet
 		rest.ScheduledAt = append(rest.ScheduledAt, params.ScheduledAt[n])
 		rest.State = append(rest.State, params.State[n])
 	}
-	slices.SortFunc(plain, func(a, b int) int { return int(params.ID[a] - params.ID[b]) }) // as they lie
+	slices.SortFunc(plain, func(a, b int) int { return cmp.Compare(params.ID[a], params.ID[b]) }) // as they lie
 	c := completed{ids: make([]int64, len(plain)), at: make([]time.Time, len(plain))}
 	for k, n := range plain {
 		c.ids[k], c.at[k] = params.ID[n], *params.FinalizedAt[n]

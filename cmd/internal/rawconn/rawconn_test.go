@@ -152,7 +152,7 @@ func TestOf_closedMeanwhile(t *testing.T) {
 				_, err := raw.Read(make([]byte, 1))
 				ended <- err
 			}()
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond) // until it waits, mostly; one that begins later ends as well
 			require.NoError(t, raw.Close())
 			select {
 			case err := <-ended:
