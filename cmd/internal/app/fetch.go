@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,8 +16,9 @@ import (
 	"onward/jobs/worker"
 )
 
-// planAge is how long a session of fetches keeps a plan. Planning takes longer than a fetch of one job; but a plan that was made
-// while river_job was empty or not analyzed yet can be bad for what it holds a minute later.
+// planAge is how old the plans of a session of fetches are before they are made anew, behind a fetch, and half of how old
+// they may be in any case. Planning takes longer than a fetch of one job; but a plan that was made while river_job was empty
+// or not analyzed yet can be bad for what it holds a minute later.
 const planAge = time.Second
 
 // fetchSession are the statements that set up a session of fetches: as River's others, with one plan for whatever is asked for,
@@ -28,17 +30,66 @@ func fetchSession(role Role) []string {
 	)
 }
 
-// plannedAt is where a connection keeps when its plans were last forgotten, among its custom data.
+// plannedAt is where a connection keeps when its plans were made, among its custom data.
 const plannedAt = "onward.planned_at"
 
-// freshPlans has a connection forget its plans when they are of age. For pgxpool's PrepareConn.
-func freshPlans(ctx context.Context, conn *pgx.Conn) (bool, error) {
+// planned reports how old the plans of a connection are; a new one has none.
+func planned(conn *pgx.Conn) time.Duration {
 	data := conn.PgConn().CustomData()
-	at, _ := data[plannedAt].(time.Time)
-	if time.Since(at) < planAge {
+	at, ok := data[plannedAt].(time.Time)
+	if !ok {
+		at = time.Now()
+		data[plannedAt] = at
+	}
+	return time.Since(at)
+}
+
+// renewPlans has a connection make its plans anew when they are of age, while nobody waits for it: a fetch that has to plan takes
+// several times as long. For pgxpool's AfterRelease.
+func renewPlans(conn *pgx.Conn) (keep bool) {
+	if planned(conn) < planAge {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	// What can't is closed: the next fetch opens another, or tells why it can't.
+	return planAnew(ctx, conn) == nil
+}
+
+// planAnew makes the plans of all statements that a connection has prepared. EXPLAIN makes them, and runs nothing.
+func planAnew(ctx context.Context, conn *pgx.Conn) error {
+	rows, err := conn.Query(ctx, `
+		SELECT name, cardinality(parameter_types)
+		FROM pg_prepared_statements
+		WHERE cardinality(parameter_types) > 0`, pgx.QueryExecModeExec)
+	if err != nil {
+		return err
+	}
+	renew := `DISCARD PLANS`
+	var (
+		name   string
+		params int
+	)
+	if _, err := pgx.ForEachRow(rows, []any{&name, &params}, func() error {
+		values := strings.TrimSuffix(strings.Repeat(`NULL, `, params), `, `)
+		renew += `; EXPLAIN EXECUTE ` + pgx.Identifier{name}.Sanitize() + `(` + values + `)`
+		return nil
+	}); err != nil {
+		return err
+	}
+	if _, err := conn.PgConn().Exec(ctx, renew).ReadAll(); err != nil {
+		return err
+	}
+	conn.PgConn().CustomData()[plannedAt] = time.Now()
+	return nil
+}
+
+// freshPlans has a connection forget plans that nobody made anew for longer. For pgxpool's PrepareConn.
+func freshPlans(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	if planned(conn) < 2*planAge {
 		return true, nil
 	}
-	data[plannedAt] = time.Now()
+	conn.PgConn().CustomData()[plannedAt] = time.Now()
 	if _, err := conn.Exec(ctx, `DISCARD PLANS`); err != nil {
 		return false, nil //nolint:nilerr // a connection that can't is not used: the pool takes another, and tells what is wrong with that
 	}

@@ -29,91 +29,105 @@ func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.
 func (*statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 // A session of fetches plans once for whatever is asked for, and again when its plan is of age: one that was made of an empty
-// table does not read all of a full one.
+// table does not read all of a full one. It does so behind a fetch, or before the next where nobody came by for longer.
 func TestFetchDriver_keepsItsPlanForASecond(t *testing.T) {
 	t.Parallel()
-	ctx := t.Context()
-	queue := pgtest.New(t, pgtest.Schema).Pool
-	asked := &statements{}
-	config := queue.Config()
-	config.MaxConns = 1
-	config.ConnConfig.Tracer = asked
-	config.PrepareConn = freshPlans
-	after := config.AfterConnect
-	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		if after != nil {
-			if err := after(ctx, conn); err != nil {
+	for when, c := range map[string]struct {
+		age       time.Duration
+		release   func(*pgx.Conn) bool
+		forgotten int // before a fetch
+		planned   int // by the two fetches, and between them; more on a machine that takes seconds for a statement
+	}{
+		"not yet": {-time.Hour, renewPlans, 0, 2},
+		"behind":  {planAge, renewPlans, 0, 3},
+		"before":  {2 * planAge, nil, 1, 2},
+	} {
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			queue := pgtest.New(t, pgtest.Schema).Pool
+			asked := &statements{}
+			config := queue.Config()
+			config.MaxConns = 1
+			config.ConnConfig.Tracer = asked
+			config.PrepareConn = freshPlans
+			config.AfterRelease = c.release
+			after := config.AfterConnect
+			config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+				if after != nil {
+					if err := after(ctx, conn); err != nil {
+						return err
+					}
+				}
+				_, err := conn.Exec(ctx, strings.Join(fetchSession(RoleWorker), ";"))
 				return err
 			}
-		}
-		_, err := conn.Exec(ctx, strings.Join(fetchSession(RoleWorker), ";"))
-		return err
-	}
-	fetches, err := pgxpool.NewWithConfig(ctx, config)
-	require.NoError(t, err)
-	defer fetches.Close()
-	forgotten := func() (n int) {
-		for _, sql := range asked.asked {
-			if sql == `DISCARD PLANS` {
-				n++
+			fetches, err := pgxpool.NewWithConfig(ctx, config)
+			require.NoError(t, err)
+			defer fetches.Close()
+
+			driver := newFetchDriver(queue, fetches, func(worker.FetchedReceipt) {})
+			fetch := func(most int) []int64 {
+				r, err := driver.GetExecutor().JobGetAvailable(ctx, &riverdriver.JobGetAvailableParams{
+					ClientID: "this", MaxAttemptedBy: 100, MaxToLock: most, Queue: jobs.QueueCallbacks, Schema: "",
+				})
+				require.NoError(t, err)
+				ids := make([]int64, 0, len(r.Jobs))
+				for _, j := range r.Jobs {
+					ids = append(ids, j.ID)
+				}
+				return ids
 			}
-		}
-		return n
-	}
+			withConn := func(fn func(*pgx.Conn)) {
+				conn, err := fetches.Acquire(ctx)
+				require.NoError(t, err)
+				defer conn.Release()
+				fn(conn.Conn())
+			}
+			require.Empty(t, fetch(10))
+			_, err = queue.Exec(ctx, `
+				INSERT INTO river_job (kind, queue, state, max_attempts, args, finalized_at)
+				SELECT 'x', 'callbacks', s, 25, '{}', CASE s WHEN 'completed' THEN now() END
+				FROM generate_series(1, 5000) i, unnest(ARRAY['completed', 'available']::river_job_state[]) s`)
+			require.NoError(t, err)
+			withConn(func(conn *pgx.Conn) { conn.PgConn().CustomData()[plannedAt] = time.Now().Add(-c.age) })
+			require.Len(t, fetch(100), 100)
 
-	driver := newFetchDriver(queue, fetches, func(worker.FetchedReceipt) {})
-	fetch := func(most int) []int64 {
-		r, err := driver.GetExecutor().JobGetAvailable(ctx, &riverdriver.JobGetAvailableParams{
-			ClientID: "this", MaxAttemptedBy: 100, MaxToLock: most, Queue: jobs.QueueCallbacks, Schema: "",
+			withConn(func(conn *pgx.Conn) {
+				forgotten := 0
+				for _, sql := range asked.asked {
+					if sql == `DISCARD PLANS` {
+						forgotten++
+					}
+				}
+				require.GreaterOrEqual(t, forgotten, c.forgotten)
+				var name string
+				var generic, custom int
+				require.NoError(t, conn.QueryRow(ctx, `
+					SELECT name, generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE '%locked_jobs%'`,
+					pgx.QueryExecModeExec).Scan(&name, &generic, &custom))
+				require.Zero(t, custom)
+				require.GreaterOrEqual(t, generic, c.planned)
+				if c.age < 0 {
+					require.Zero(t, forgotten)
+					require.Equal(t, c.planned, generic)
+					return
+				}
+				results, err := conn.PgConn().Exec(ctx, `EXPLAIN EXECUTE `+name+` (NULL, 100, 'this', 'callbacks', NULL, 100)`).ReadAll()
+				require.NoError(t, err)
+				var plan strings.Builder
+				for _, row := range results[0].Rows {
+					plan.Write(row[0])
+					plan.WriteByte('\n')
+				}
+				require.Contains(t, plan.String(), "Index Scan using river_job_prioritized_fetching_index")
+				require.Contains(t, plan.String(), "Index Scan using river_job_pkey")
+				require.Contains(t, plan.String(), "Index Scan using webhook_events_default_pkey")
+				require.NotContains(t, plan.String(), "Seq Scan")
+				require.NotContains(t, plan.String(), "Sort")
+			})
 		})
-		require.NoError(t, err)
-		ids := make([]int64, 0, len(r.Jobs))
-		for _, j := range r.Jobs {
-			ids = append(ids, j.ID)
-		}
-		return ids
 	}
-	withConn := func(fn func(*pgx.Conn)) {
-		conn, err := fetches.Acquire(ctx)
-		require.NoError(t, err)
-		defer conn.Release()
-		fn(conn.Conn())
-	}
-	require.Empty(t, fetch(10))
-	_, err = queue.Exec(ctx, `
-		INSERT INTO river_job (kind, queue, state, max_attempts, args, finalized_at)
-		SELECT 'x', 'callbacks', s, 25, '{}', CASE s WHEN 'completed' THEN now() END
-		FROM generate_series(1, 5000) i, unnest(ARRAY['completed', 'available']::river_job_state[]) s`)
-	require.NoError(t, err)
-	var before int
-	withConn(func(c *pgx.Conn) {
-		c.PgConn().CustomData()[plannedAt] = time.Now().Add(-planAge)
-		before = forgotten()
-	})
-	require.Positive(t, before)
-	require.Len(t, fetch(100), 100)
-	require.Equal(t, before+1, forgotten())
-
-	withConn(func(c *pgx.Conn) {
-		var name string
-		var generic, custom int
-		require.NoError(t, c.QueryRow(ctx, `
-			SELECT name, generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE '%locked_jobs%'`,
-			pgx.QueryExecModeExec).Scan(&name, &generic, &custom))
-		require.Equal(t, []int{2, 0}, []int{generic, custom})
-		results, err := c.PgConn().Exec(ctx, `EXPLAIN EXECUTE `+name+` (NULL, 100, 'this', 'callbacks', NULL, 100)`).ReadAll()
-		require.NoError(t, err)
-		var plan strings.Builder
-		for _, row := range results[0].Rows {
-			plan.Write(row[0])
-			plan.WriteByte('\n')
-		}
-		require.Contains(t, plan.String(), "Index Scan using river_job_prioritized_fetching_index")
-		require.Contains(t, plan.String(), "Index Scan using river_job_pkey")
-		require.Contains(t, plan.String(), "Index Scan using webhook_events_default_pkey")
-		require.NotContains(t, plan.String(), "Seq Scan")
-		require.NotContains(t, plan.String(), "Sort")
-	})
 }
 
 // A fetch brings along what status callbacks apply, and nothing that stands in a job or receipt keeps it from fetching.

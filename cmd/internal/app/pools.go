@@ -32,7 +32,7 @@ func (a *App) openPools(ctx context.Context) (err error) {
 		return err
 	}
 	if a.opts.Role.works() {
-		fetches := poolOptions{size: fetchPoolSize, session: fetchSession(a.opts.Role), prepare: freshPlans}
+		fetches := poolOptions{size: fetchPoolSize, session: fetchSession(a.opts.Role), prepare: freshPlans, release: renewPlans}
 		if a.fetches, err = connect(ctx, a.cfg.Direct(), fetches); err != nil {
 			return err
 		}
@@ -51,6 +51,7 @@ type poolOptions struct {
 	tracer  pgx.QueryTracer
 	session []string                                       // statements that set up each session
 	prepare func(context.Context, *pgx.Conn) (bool, error) // before each use of a connection; false: it is not used
+	release func(*pgx.Conn) bool                           // after each; false: it is closed
 }
 
 // poolSession are the statements that set up a session of our own pool. What somebody waits for takes less time than to begin
@@ -89,6 +90,7 @@ func connect(ctx context.Context, cfg Config, o poolOptions) (*pgxpool.Pool, err
 	pc.MaxConns = o.size
 	pc.ConnConfig.Tracer = o.tracer
 	pc.PrepareConn = o.prepare
+	pc.AfterRelease = o.release
 	dial := pc.ConnConfig.DialFunc
 	pc.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dial(ctx, network, addr)
