@@ -25,7 +25,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -96,7 +95,7 @@ func New(t testing.TB, migrate func(ctx context.Context, dsn string) error) *DB 
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 		defer cancel()
-		require.NoError(t, exec(ctx, server, "DROP DATABASE "+name+" WITH (FORCE)"))
+		require.NoError(t, shared.exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)"))
 	})
 
 	dsn := server.DSN(name)
@@ -165,6 +164,8 @@ type sharedServer struct {
 
 	mu        sync.Mutex
 	server    *devdb.Server
+	admin     *pgxpool.Pool // makes and drops databases
+	copying   string        // how, at the end of CREATE DATABASE
 	err       error
 	databases int
 	templates map[uintptr]*template
@@ -187,15 +188,38 @@ func (s *sharedServer) start(ctx context.Context) (*devdb.Server, error) {
 		return nil, errors.New("pgtest: this package needs func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }")
 	}
 	if s.server == nil && s.err == nil {
-		s.server, s.err = devdb.Start(ctx, devdb.Options{})
+		if s.server, s.err = devdb.Start(ctx, devdb.Options{}); s.err == nil {
+			s.err = s.connect(ctx)
+		}
 	}
 	return s.server, s.err
+}
+
+func (s *sharedServer) connect(ctx context.Context) error {
+	config, err := pgxpool.ParseConfig(s.server.DSN("postgres"))
+	if err != nil {
+		return fmt.Errorf("pgtest: %w", err)
+	}
+	config.MaxConns = 2
+	if s.admin, err = pgxpool.NewWithConfig(ctx, config); err != nil {
+		return fmt.Errorf("pgtest: connect: %w", err)
+	}
+	// From PostgreSQL 15 on, a copy goes through the log unless told otherwise, which takes twice as long.
+	err = s.admin.QueryRow(ctx, `
+		SELECT CASE WHEN current_setting('server_version_num')::int >= 150000 THEN ' STRATEGY file_copy' ELSE '' END`).Scan(&s.copying)
+	if err != nil {
+		return fmt.Errorf("pgtest: ask for the version: %w", err)
+	}
+	return nil
 }
 
 func (s *sharedServer) stop(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
+	if s.admin != nil {
+		s.admin.Close()
+	}
 	if s.server == nil {
 		return nil
 	}
@@ -210,12 +234,12 @@ func (s *sharedServer) newDatabase(ctx context.Context, migrate func(context.Con
 	}
 
 	name, source := s.allot(migrate)
-	source.ready.Do(func() { source.err = source.create(ctx, server, migrate) })
+	source.ready.Do(func() { source.err = s.create(ctx, source.name, migrate) })
 	if source.err != nil {
 		return nil, "", source.err
 	}
 
-	return server, name, exec(ctx, server, "CREATE DATABASE "+name+" TEMPLATE "+source.name)
+	return server, name, s.exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+source.name+s.copying)
 }
 
 // allot returns a name for a new database and the template to copy.
@@ -231,28 +255,23 @@ func (s *sharedServer) allot(migrate func(context.Context, string) error) (strin
 	return fmt.Sprintf("test_%d", s.databases), s.templates[key]
 }
 
-func (t *template) create(ctx context.Context, server *devdb.Server, migrate func(context.Context, string) error) error {
-	if err := exec(ctx, server, "CREATE DATABASE "+t.name); err != nil {
+// create makes a template.
+func (s *sharedServer) create(ctx context.Context, name string, migrate func(context.Context, string) error) error {
+	if err := s.exec(ctx, "CREATE DATABASE "+name); err != nil {
 		return err
 	}
 	if migrate != nil {
-		if err := migrate(ctx, server.DSN(t.name)); err != nil {
+		if err := migrate(ctx, s.server.DSN(name)); err != nil {
 			return fmt.Errorf("pgtest: migrate: %w", err)
 		}
 	}
 	// A database with a client can't be copied, so none may come back.
-	return exec(ctx, server, "ALTER DATABASE "+t.name+" ALLOW_CONNECTIONS false")
+	return s.exec(ctx, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS false")
 }
 
 // exec runs a statement about databases, which none of them may be in a transaction for.
-func exec(ctx context.Context, server *devdb.Server, sql string) error {
-	conn, err := pgx.Connect(ctx, server.DSN("postgres"))
-	if err != nil {
-		return fmt.Errorf("pgtest: connect: %w", err)
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-
-	if _, err := conn.Exec(ctx, sql); err != nil {
+func (s *sharedServer) exec(ctx context.Context, sql string) error {
+	if _, err := s.admin.Exec(ctx, sql); err != nil {
 		return fmt.Errorf("pgtest: %s: %w", sql, err)
 	}
 	return nil
