@@ -62,10 +62,7 @@ func (c *childProcess) load(ctx context.Context) error {
 	}
 	// One thread is enough to saturate the other side, and leaves it the rest of the machine.
 	runtime.GOMAXPROCS(1)
-	g, err := newGenerator(ctx, s)
-	if err != nil {
-		return err
-	}
+	g := newGenerator(s)
 	defer g.close()
 	if err := c.out.Encode(loadStep{Step: "ready"}); err != nil {
 		return err
@@ -99,24 +96,26 @@ const (
 	over
 )
 
-func newGenerator(ctx context.Context, s loadSettings) (*generator, error) {
+func newGenerator(s loadSettings) *generator {
 	g := &generator{settings: s, signatures: make([]signature, s.Count)}
 	signer := newCallbacks(s.Base, s.Address)
 	for i := range g.signatures {
 		g.signatures[i] = signer.sign(s.First + int64(i))
 	}
 	for range s.Connections {
-		c := &callbackSender{callbacks: newCallbacks(s.Base, s.Address), address: s.Address}
-		// An open loop connects when it first sends: a connection that nothing comes over for five seconds is closed on.
-		if s.PerSecond == 0 {
-			if err := c.dial(ctx); err != nil {
-				g.close()
-				return nil, err
-			}
-		}
-		g.senders = append(g.senders, c)
+		g.senders = append(g.senders, &callbackSender{callbacks: newCallbacks(s.Base, s.Address), address: s.Address})
 	}
-	return g, nil
+	return g
+}
+
+// connect opens the connections. Not long before they are used: one that nothing comes over for five seconds is closed on.
+func (g *generator) connect(ctx context.Context) error {
+	for _, s := range g.senders {
+		if err := s.dial(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (g *generator) close() {
@@ -126,8 +125,11 @@ func (g *generator) close() {
 }
 
 func (g *generator) run(ctx context.Context, measures func() error) error {
+	err := g.connect(ctx)
+	if err != nil {
+		return err
+	}
 	var times []time.Duration
-	var err error
 	if g.settings.PerSecond > 0 {
 		times, err = g.openLoop(ctx, measures)
 	} else {

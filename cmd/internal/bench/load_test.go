@@ -52,8 +52,7 @@ func web(t *testing.T, status int) (address string, posts *atomic.Int64) {
 
 func generate(t *testing.T, s loadSettings) loadResult {
 	t.Helper()
-	g, err := newGenerator(t.Context(), s)
-	require.NoError(t, err)
+	g := newGenerator(s)
 	defer g.close()
 	measured := 0
 	require.NoError(t, g.run(t.Context(), func() error {
