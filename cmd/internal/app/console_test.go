@@ -89,7 +89,7 @@ func (b *sharedBrowser) started(t testing.TB) context.Context {
 		return b.ctx
 	}
 	path := ""
-	// The shell has no window to draw, which is a third to two fifths of the CPU time of these tests. By its path: what is on PATH
+	// The shell has no window to draw, which is a seventh to two fifths of the CPU time of these tests. By its path: what is on PATH
 	// is a script there, which dies without it.
 	for _, name := range []string{"/usr/lib/chromium/chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome"} {
 		if found, err := exec.LookPath(name); err == nil {
