@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -147,7 +148,7 @@ func TestErased_fanOutWaits(t *testing.T) {
 	require.NoError(t, err)
 	done := make(chan error, 1)
 	go func() {
-		_, err := b.s.fanOutChunk(b.ctx, campaign)
+		_, err := b.s.fanOut(b.ctx, campaign, time.Time{})
 		done <- err
 	}()
 	b.awaitLock()

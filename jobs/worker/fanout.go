@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,7 +35,8 @@ func (s *sender) workFanOut(ctx context.Context, job *river.Job[jobs.FanOutArgs]
 		}
 	}
 	until := time.Now().Add(fanOutBudget)
-	for _, step := range []func(context.Context, int64) (more bool, err error){s.freezeChunk, s.begin, s.fanOutChunk} {
+	fanOut := func(ctx context.Context, id int64) (more bool, err error) { return s.fanOut(ctx, id, until) }
+	for _, step := range []func(context.Context, int64) (more bool, err error){s.freezeChunk, s.begin, fanOut} {
 		for {
 			more, err := step(ctx, id)
 			var wait notYet
@@ -109,65 +112,122 @@ type campaign struct {
 	cursor  int64
 }
 
-// fanOutChunk takes the next recipients of a campaign. It reports whether there may be more.
-func (s *sender) fanOutChunk(ctx context.Context, id int64) (more bool, err error) {
-	queue := ""
-	var skipped *skips
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
-		skipped = nil
-		c, err := lockCampaign(ctx, tx, id)
-		if err != nil || c == nil {
-			return err
-		}
-		list, err := pgstore.NextRecipients(ctx, tx, c.id, c.channel, c.cursor, s.FanOutChunk)
-		if err != nil {
-			return err
-		}
-		if len(list) > 0 {
-			c.cursor = list[len(list)-1].ID
-			queue = sendQueue(c.channel)
-		}
-		made, skips, err := s.render(c, list)
-		if err != nil {
-			return err
-		}
-		skipped = skips
-		if err := made.insert(ctx, tx, c); err != nil {
-			return err
-		}
-		more = len(list) == s.FanOutChunk
-		_, err = tx.Exec(ctx, `
-			UPDATE campaigns
-			SET fanout_cursor = $2, fanned_out_at = CASE WHEN $3 THEN NULL ELSE now() END, updated_at = now()
-			WHERE id = $1`, id, c.cursor, more)
-		if err != nil {
-			return err
-		}
-		if err := pgstore.MarkSkipped(ctx, tx, id, skips.businesses, skips.why); err != nil {
-			return err
-		}
-		return pgstore.CountMany(ctx, tx, id, made.ids, skips.counters())
-	})
-	if err == nil && queue != "" {
-		s.wake([]string{queue})
-	}
-	if err == nil && skipped != nil && s.Observer.Skipped != nil {
-		for _, why := range skipped.why {
-			s.Observer.Skipped(string(why))
-		}
-	}
-	return more, err
+// chunk is a part of a campaign's audience, whose messages and jobs are made in a transaction that is not committed yet.
+type chunk struct {
+	tx             pgx.Tx
+	behind, cursor int64
+	last           bool
+	made           *drafts
+	skipped        *skips
 }
 
-// lockCampaign reads a campaign whose fan-out is to go on; nil where it is not: paused, cancelled or done.
-func lockCampaign(ctx context.Context, tx pgx.Tx, id int64) (*campaign, error) {
+// Why a chunk is not committed, without anything being wrong.
+var (
+	errHalted      = errors.New("the campaign is paused, cancelled or done")
+	errCursorMoved = errors.New("another fan-out was first")
+)
+
+// fanOut makes messages and jobs of what is left of a frozen audience. It reports whether there may be more: the time
+// was up.
+func (s *sender) fanOut(ctx context.Context, id int64, until time.Time) (more bool, err error) {
+	for {
+		c, err := s.sendingCampaign(ctx, id)
+		if err != nil || c == nil {
+			return false, err
+		}
+		more, err = s.fanOutFrom(ctx, c, until)
+		if !errors.Is(err, errCursorMoved) {
+			return more, err
+		}
+	}
+}
+
+// fanOutFrom goes on behind a campaign's cursor, with two chunks at once: one begins as soon as the one before it has read
+// its recipients. They are committed in their order. No chunk waits for a connection that the one behind it has.
+func (s *sender) fanOutFrom(ctx context.Context, c *campaign, until time.Time) (more bool, err error) {
+	this := s.beginChunk(ctx, c, c.cursor, 0)
+	defer func() {
+		if this != nil {
+			this.drop(ctx)
+		}
+	}()
+	for slot := 1; this != nil; slot = 1 - slot {
+		var next *pendingChunk
+		if cursor, last := this.wait(); !last && time.Now().Before(until) {
+			next = s.beginChunk(ctx, c, cursor, slot)
+		}
+		var n *chunk
+		if n, err = this.get(); err == nil {
+			more = !n.last
+			err = s.commitChunk(ctx, c, n)
+		}
+		this = next
+		switch {
+		case errors.Is(err, errHalted):
+			return false, nil
+		case err != nil:
+			return false, err
+		}
+	}
+	return more, nil
+}
+
+// pendingChunk is a chunk that is being made.
+type pendingChunk struct {
+	read chan struct{} // closed once cursor and last are known, or never will be
+	done chan struct{}
+
+	cursor int64
+	last   bool
+
+	chunk *chunk
+	err   error
+}
+
+func (s *sender) beginChunk(ctx context.Context, c *campaign, behind int64, slot int) *pendingChunk {
+	p := &pendingChunk{read: make(chan struct{}), done: make(chan struct{}), last: true}
+	go func() {
+		isRead := sync.OnceFunc(func() { close(p.read) })
+		defer func() {
+			if r := recover(); r != nil {
+				p.err = fmt.Errorf("recipients behind %d: panic: %v\n%s", behind, r, debug.Stack())
+			}
+			isRead()
+			close(p.done)
+		}()
+		p.chunk, p.err = s.makeChunk(ctx, c, behind, slot, func(cursor int64, last bool) {
+			p.cursor, p.last = cursor, last
+			isRead()
+		})
+	}()
+	return p
+}
+
+// wait returns where a chunk ends, and whether nobody is behind it.
+func (p *pendingChunk) wait() (cursor int64, last bool) {
+	<-p.read
+	return p.cursor, p.last
+}
+
+func (p *pendingChunk) get() (*chunk, error) {
+	<-p.done
+	return p.chunk, p.err
+}
+
+func (p *pendingChunk) drop(ctx context.Context) {
+	if n, err := p.get(); err == nil {
+		_ = n.tx.Rollback(ctx) // nothing is left of it either way
+	}
+}
+
+// sendingCampaign reads a campaign whose fan-out is to go on; nil where it is not: paused, cancelled or done.
+func (s *sender) sendingCampaign(ctx context.Context, id int64) (*campaign, error) {
 	c := &campaign{id: id}
 	var subject, body string
-	err := tx.QueryRow(ctx, `
+	err := s.Pool.QueryRow(ctx, `
 		SELECT channel, subject, body, fanout_cursor
 		FROM campaigns
-		WHERE id = $1 AND status = 'sending' AND frozen_at IS NOT NULL AND fanned_out_at IS NULL
-		FOR NO KEY UPDATE`, id).Scan(&c.channel, &subject, &body, &c.cursor)
+		WHERE id = $1 AND status = 'sending' AND frozen_at IS NOT NULL AND fanned_out_at IS NULL`, id).Scan(&c.channel, &subject, &body, &c.cursor)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil // nothing to do is no error
 	}
@@ -176,6 +236,87 @@ func lockCampaign(ctx context.Context, tx pgx.Tx, id int64) (*campaign, error) {
 	}
 	c.text, err = messagetext.ParseCampaign(c.channel == jobs.ChannelSMS, subject, body)
 	return c, err
+}
+
+// makeChunk makes messages and jobs for the next recipients of a campaign, in a transaction that stays open. It tells where
+// they end as soon as it has read them.
+//
+// Each slot of a campaign holds one chunk at a time, of whichever fan-out. So nobody waits for messages of a chunk that itself
+// waits, for its turn, for one that waits for him: PostgreSQL would not see that.
+func (s *sender) makeChunk(ctx context.Context, c *campaign, behind int64, slot int, read func(cursor int64, last bool)) (n *chunk, err error) {
+	tx, err := s.Pool.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if n == nil {
+			_ = tx.Rollback(ctx) // the first error says why
+		}
+	}()
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('fan-out:' || $1::bigint || ':' || $2::int, 7206819))`, c.id, slot); err != nil {
+		return nil, fmt.Errorf("wait for another fan-out: %w", err)
+	}
+	list, err := pgstore.NextRecipients(ctx, tx, c.id, c.channel, behind, s.FanOutChunk)
+	if err != nil {
+		return nil, err
+	}
+	cursor, last := behind, len(list) < s.FanOutChunk
+	if len(list) > 0 {
+		cursor = list[len(list)-1].ID
+	}
+	read(cursor, last)
+	made, skipped, err := s.render(c, list)
+	if err != nil {
+		return nil, err
+	}
+	if err := made.insert(ctx, tx, c); err != nil {
+		return nil, err
+	}
+	return &chunk{tx: tx, behind: behind, cursor: cursor, last: last, made: made, skipped: skipped}, nil
+}
+
+// commitChunk ends a chunk's transaction, unless its campaign is halted or its part of the audience has been stored meanwhile.
+func (s *sender) commitChunk(ctx context.Context, c *campaign, n *chunk) error {
+	defer func() { _ = n.tx.Rollback(ctx) }() // does nothing after a commit
+	var cursor int64
+	err := n.tx.QueryRow(ctx, `
+		SELECT fanout_cursor
+		FROM campaigns
+		WHERE id = $1 AND status = 'sending' AND fanned_out_at IS NULL
+		FOR NO KEY UPDATE`, c.id).Scan(&cursor)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return errHalted
+	case err != nil:
+		return fmt.Errorf("lock the campaign: %w", err)
+	case cursor != n.behind:
+		return errCursorMoved
+	}
+	_, err = n.tx.Exec(ctx, `
+		UPDATE campaigns
+		SET fanout_cursor = $2, fanned_out_at = CASE WHEN $3 THEN now() END, updated_at = now()
+		WHERE id = $1`, c.id, n.cursor, n.last)
+	if err != nil {
+		return err
+	}
+	if err := pgstore.MarkSkipped(ctx, n.tx, c.id, n.skipped.businesses, n.skipped.why); err != nil {
+		return err
+	}
+	if err := pgstore.CountMany(ctx, n.tx, c.id, n.made.ids, n.skipped.counters()); err != nil {
+		return err
+	}
+	if err := n.tx.Commit(ctx); err != nil {
+		return err
+	}
+	if n.cursor != n.behind {
+		s.wake([]string{sendQueue(c.channel)})
+	}
+	if s.Observer.Skipped != nil {
+		for _, why := range n.skipped.why {
+			s.Observer.Skipped(string(why))
+		}
+	}
+	return nil
 }
 
 // drafts are messages that are not stored yet, column by column; ids are those that were stored.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,9 +42,13 @@ func everyone() pgstore.Audience { return pgstore.Audience{Filter: &pgstore.Busi
 
 func (b *bundle) fanOut(ctx context.Context, campaign int64, resume bool) error {
 	b.Helper()
-	return b.s.workFanOut(ctx, &river.Job[jobs.FanOutArgs]{
+	return b.s.workFanOut(ctx, fanOutJob(campaign, resume))
+}
+
+func fanOutJob(campaign int64, resume bool) *river.Job[jobs.FanOutArgs] {
+	return &river.Job[jobs.FanOutArgs]{
 		JobRow: &rivertype.JobRow{ID: 9}, Args: jobs.FanOutArgs{CampaignID: campaign, Resume: resume},
-	})
+	}
 }
 
 func (b *bundle) count(sql string, args ...any) (n int) {
@@ -102,13 +108,13 @@ func TestFanOut_audienceIsFrozen(t *testing.T) {
 
 // cutAt ends a context at its nth statement, before the database has it.
 type cutAt struct {
-	left int
-	cut  context.CancelFunc
+	left atomic.Int64
+	cut  atomic.Pointer[context.CancelFunc]
 }
 
 func (c *cutAt) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
-	if c.left--; c.left == 0 {
-		c.cut()
+	if c.left.Add(-1) == 0 {
+		(*c.cut.Load())()
 	}
 	return ctx
 }
@@ -119,12 +125,21 @@ func (*cutAt) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {
 // is in it twice.
 func TestFanOut_resumesAfterACrash(t *testing.T) {
 	t.Parallel()
+	for _, connections := range []int32{1, 2} {
+		t.Run(fmt.Sprintf("connections=%d", connections), func(t *testing.T) {
+			t.Parallel()
+			resumesAfterACrash(t, connections)
+		})
+	}
+}
+
+func resumesAfterACrash(t *testing.T, connections int32) {
 	b := setup(t, func(o *Options) { o.FanOutChunk = 20 })
 	id := b.launched(400, "Hi {{.Name}}", everyone())
 	tracer := &cutAt{}
 	config := b.pool.Config()
 	config.ConnConfig.Tracer = tracer
-	config.MaxConns = 1
+	config.MaxConns = connections
 	pool, err := pgxpool.NewWithConfig(b.ctx, config)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
@@ -132,7 +147,8 @@ func TestFanOut_resumesAfterACrash(t *testing.T) {
 	cuts := 0
 	for {
 		ctx, cancel := context.WithCancel(b.ctx)
-		tracer.left, tracer.cut = cuts+1, cancel
+		tracer.cut.Store(&cancel)
+		tracer.left.Store(int64(cuts) + 1)
 		err := b.fanOut(ctx, id, false)
 		cut := ctx.Err()
 		cancel()
@@ -154,10 +170,17 @@ func TestFanOut_severalAtOnceTakeTurns(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(o *Options) { o.FanOutChunk = 10 })
 	id := b.launched(200, "Hi", everyone())
+	// A version with larger chunks is among them, as while workers are replaced one after another.
+	larger := *b.s
+	larger.FanOutChunk = 17
 	var wg sync.WaitGroup
-	for range 4 {
+	for i := range 4 {
 		wg.Go(func() {
-			if err := b.fanOut(b.ctx, id, false); err != nil {
+			s := b.s
+			if i%2 == 1 {
+				s = &larger
+			}
+			if err := s.workFanOut(b.ctx, fanOutJob(id, false)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -189,6 +212,51 @@ func TestFanOut_scheduled(t *testing.T) {
 	require.Equal(t, 1, b.count(`SELECT count(*) FROM campaigns WHERE status = 'sending' AND fanned_out_at IS NOT NULL`))
 	b.exec(`UPDATE campaigns SET status = 'paused'`)
 	require.NoError(t, b.fanOut(b.ctx, id, false), "what is halted is left alone")
+}
+
+// A campaign that is halted between two chunks keeps what was committed, and gets no more: the chunks that were being made are
+// given up, and made once it is resumed.
+func TestFanOut_haltedBetweenChunks(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(o *Options) { o.FanOutChunk = 10 })
+	id := b.launched(100, "Hi", everyone())
+	halt, err := b.pool.Begin(b.ctx)
+	require.NoError(t, err)
+	_, err = b.s.freezeChunk(b.ctx, id)
+	require.NoError(t, err)
+	more, err := b.s.fanOut(b.ctx, id, time.Time{})
+	require.NoError(t, err)
+	require.True(t, more, "the time was up after one chunk")
+	_, err = halt.Exec(b.ctx, `UPDATE campaigns SET status = 'paused' WHERE id = $1`, id)
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() { done <- b.fanOut(b.ctx, id, false) }()
+	b.awaitLock() // the next chunk is made, and wants to be committed
+	require.NoError(t, halt.Commit(b.ctx))
+	require.NoError(t, <-done)
+	require.Equal(t, 10, b.count(`SELECT count(*) FROM messages`))
+	require.Equal(t, 10, b.count(`SELECT count(*) FROM river_job WHERE kind = 'send'`))
+	require.Zero(t, b.count(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`))
+	b.exec(`UPDATE campaigns SET status = 'sending' WHERE id = $1`, id)
+	require.NoError(t, b.fanOut(b.ctx, id, false))
+	require.Equal(t, 100, b.count(`SELECT count(*) FROM messages`))
+	b.requireSound()
+}
+
+// A panic while a chunk is made fails the job, as one anywhere else in it does, and not the worker.
+func TestFanOut_panicIsAnError(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(o *Options) { o.FanOutChunk = 10 })
+	id := b.launched(30, "Hi", everyone())
+	tokens := b.s.Tokens
+	b.exec(`UPDATE campaigns SET channel = 'email', subject = 'Hi', body = 'Hi {{.UnsubscribeURL}}' WHERE id = $1`, id)
+	b.exec(`UPDATE businesses SET email = 'someone' || id || '@example.com'`)
+	b.s.Tokens = nil
+	require.ErrorContains(t, b.fanOut(b.ctx, id, false), "panic")
+	b.s.Tokens = tokens
+	require.NoError(t, b.fanOut(b.ctx, id, false))
+	require.Equal(t, 30, b.count(`SELECT count(*) FROM messages`))
+	b.requireSound()
 }
 
 func TestFanOut_outOfTimeHandsOver(t *testing.T) {
