@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"onward/cmd/internal/rawconn"
 )
 
 // loadSettings are those of the load generator: callbacks of messages First and following, over keep-alive connections.
@@ -264,6 +266,7 @@ func (s *callbackSender) dial(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connect to the web process: %w", err)
 	}
+	conn = rawconn.Of(conn) // what the generator takes of the machine, web and worker don't have
 	s.conn, s.by, s.in = conn, time.Time{}, bufio.NewReaderSize(conn, 1<<10)
 	return nil
 }
