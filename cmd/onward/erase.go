@@ -74,6 +74,7 @@ func eraseWhenQuiet(ctx context.Context, pool *pgxpool.Pool, business int64, rea
 	defer cancel()
 	tick := time.NewTicker(eraseAgain)
 	defer tick.Stop()
+	var underWay error // what the last try found
 	for {
 		var did pgstore.Erasure
 		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
@@ -87,13 +88,20 @@ func eraseWhenQuiet(ctx context.Context, pool *pgxpool.Pool, business int64, rea
 			})
 			return err
 		})
-		if !errors.Is(err, pgstore.ErrUnderWay) {
+		switch {
+		case errors.Is(err, pgstore.ErrUnderWay):
+			underWay = err
+		case err == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded):
 			return did, err
+		case underWay == nil:
+			return did, fmt.Errorf("%w: try again, with a longer --timeout (%w)", err, context.Cause(ctx))
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return did, fmt.Errorf("%w: try again when workers run (%w)", err, context.Cause(ctx))
+		}
+		if ctx.Err() != nil {
+			return did, fmt.Errorf("%w: try again when workers run (%w)", underWay, context.Cause(ctx))
 		}
 	}
 }

@@ -235,9 +235,12 @@ func TestErase_command(t *testing.T) { //nolint:paralleltest // sets the environ
 
 	// A receipt that is accepted and not applied keeps it waiting, and there is no worker.
 	open := posted(t, db.Pool, "twilio", "inbound_message", "sms:+50255551234", "MessageSid=SM1&From=%2B50255551234&Body=STOP", "")
-	code, _, errs = onward(t, db.DSN, "erase", public, "--reason", "asked", "--timeout", "300ms")
+	code, _, errs = onward(t, db.DSN, "erase", public, "--reason", "asked", "--timeout", "1s")
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, errs, "try again when workers run")
+	code, _, errs = onward(t, db.DSN, "erase", public, "--reason", "asked", "--timeout", "1us")
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, errs, "try again, with a longer --timeout (time-out of 1µs)")
 
 	_, err := db.Pool.Exec(t.Context(), `INSERT INTO receipt_outcomes (receipt_id, outcome) VALUES ($1, 'applied')`, open)
 	require.NoError(t, err)
