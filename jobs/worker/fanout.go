@@ -145,23 +145,26 @@ func (s *sender) fanOut(ctx context.Context, id int64, until time.Time) (more bo
 // fanOutFrom goes on behind a campaign's cursor, with two chunks at once: one begins as soon as the one before it has read
 // its recipients. They are committed in their order. No chunk waits for a connection that the one behind it has.
 func (s *sender) fanOutFrom(ctx context.Context, c *campaign, until time.Time) (more bool, err error) {
-	this := s.beginChunk(ctx, c, c.cursor, 0)
+	var this, next *pendingChunk
 	defer func() {
-		if this != nil {
-			this.drop(ctx)
+		// After an error; or a panic, when this one's transaction has ended.
+		for _, p := range []*pendingChunk{this, next} {
+			if p != nil {
+				p.drop(ctx)
+			}
 		}
 	}()
+	this = s.beginChunk(ctx, c, c.cursor, 0)
 	for slot := 1; this != nil; slot = 1 - slot {
-		var next *pendingChunk
 		if cursor, last := this.wait(); !last && time.Now().Before(until) {
 			next = s.beginChunk(ctx, c, cursor, slot)
 		}
-		var n *chunk
-		if n, err = this.get(); err == nil {
+		n, err := this.get()
+		if err == nil {
 			more = !n.last
 			err = s.commitChunk(ctx, c, n)
 		}
-		this = next
+		this, next = next, nil
 		switch {
 		case errors.Is(err, errHalted):
 			return false, nil
