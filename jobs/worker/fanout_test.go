@@ -230,7 +230,10 @@ func TestFanOut_haltedBetweenChunks(t *testing.T) {
 	_, err = halt.Exec(b.ctx, `UPDATE campaigns SET status = 'paused' WHERE id = $1`, id)
 	require.NoError(t, err)
 	done := make(chan error, 1)
-	go func() { done <- b.fanOut(b.ctx, id, false) }()
+	go func() {
+		_, err := b.s.fanOut(b.ctx, id, time.Now().Add(time.Hour))
+		done <- err
+	}()
 	b.awaitLock() // the next chunk is made, and wants to be committed
 	require.NoError(t, halt.Commit(b.ctx))
 	require.NoError(t, <-done)
@@ -256,6 +259,23 @@ func TestFanOut_panicIsAnError(t *testing.T) {
 	b.s.Tokens = tokens
 	require.NoError(t, b.fanOut(b.ctx, id, false))
 	require.Equal(t, 30, b.count(`SELECT count(*) FROM messages`))
+	b.requireSound()
+}
+
+// One while a chunk is committed, here by who is told afterwards, leaves nothing of the next chunk behind.
+func TestFanOut_panicBesideTheNextChunk(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(o *Options) {
+		o.FanOutChunk = 10
+		o.Observer.Skipped = func(string) { panic("told") }
+	})
+	id := b.launched(30, "Hi", everyone())
+	b.exec(`UPDATE businesses SET phone = NULL WHERE id = 2`)
+	require.PanicsWithValue(t, "told", func() { _ = b.fanOut(b.ctx, id, false) })
+	require.Zero(t, b.s.Pool.Stat().AcquiredConns())
+	require.Equal(t, 9, b.count(`SELECT count(*) FROM messages`))
+	require.NoError(t, b.fanOut(b.ctx, id, false))
+	require.Equal(t, 29, b.count(`SELECT count(*) FROM messages`))
 	b.requireSound()
 }
 
